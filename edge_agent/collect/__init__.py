@@ -1,0 +1,1 @@
+"""Collect: see docs/adr and the modules of this folder."""

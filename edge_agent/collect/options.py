@@ -1,0 +1,29 @@
+"""What the configuration says about collecting from one device."""
+
+from dataclasses import dataclass
+
+from edge_agent.driver import DeviceModel, DriverSpec
+from edge_agent.model import DeviceId, PointTable
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """One device, validated.
+
+    Attributes:
+        config: the driver's own model instance, passed to ``spec.create``.
+        table: the points in configured order.
+        intervals_s: time between two readings, by point index.
+    """
+
+    id: DeviceId
+    spec: DriverSpec
+    config: DeviceModel
+    table: PointTable
+    intervals_s: tuple[float, ...]
+    connect_timeout_s: float
+    read_timeout_s: float
+    close_timeout_s: float
+    max_failures: int
+    retry_max_s: float
+    name: str = ""

@@ -1,0 +1,1 @@
+"""Config: see docs/adr and the modules of this folder."""

@@ -1,0 +1,1 @@
+"""Identify: see docs/adr and the modules of this folder."""

@@ -1,0 +1,48 @@
+"""What the configuration says about identifier codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_agent.model import DeviceId, GatewayId, PointName
+
+
+@dataclass(frozen=True, slots=True)
+class PointIdentity:
+    """A declared point: it gets a code of its own. ``suffix`` empty = by the template."""
+
+    name: PointName
+    suffix: str = ""
+    unit: str = ""
+    semantic_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """What codes are made of for one device. ``suffix`` empty = by the template."""
+
+    id: DeviceId
+    suffix: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[PointIdentity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierOptions:
+    """The ``identifiers:`` section.
+
+    Attributes:
+        prefix: allocated by a second-level node (``88.101.0042``); never invented.
+        gateway_template, device_template, point_template: suffix templates; ``{gateway}``, ``{device}``,
+            ``{point}`` and the device's labels (``{asset}``, …) are filled in.
+        allow_placeholder: accept the placeholder prefix ``88.000.…`` (demonstrations only).
+    """
+
+    prefix: str
+    gateway: GatewayId
+    devices: tuple[DeviceIdentity, ...]
+    gateway_template: str = "GW.{gateway}"
+    device_template: str = "EQ.{device}"
+    point_template: str = "EQ.{device}.{point}"
+    gateway_suffix: str = ""
+    gateway_labels: Mapping[str, str] = field(default_factory=dict)
+    allow_placeholder: bool = False

@@ -1,0 +1,68 @@
+"""Every metric of the agent, in one place and one registry. Base units; no series per point."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one agent. Labels are ``device`` and ``publisher`` (and ``protocol``) only."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        reg = self.registry
+        device, publisher, protocol = ["device"], ["publisher"], ["protocol"]
+
+        def counter(name: str, text: str, labels: list[str]) -> Counter:
+            return Counter(f"edge_agent_{name}", text, labels, registry=reg)
+
+        def gauge(name: str, text: str, labels: list[str]) -> Gauge:
+            return Gauge(f"edge_agent_{name}", text, labels, registry=reg)
+
+        def histogram(name: str, text: str, labels: list[str]) -> Histogram:
+            return Histogram(f"edge_agent_{name}", text, labels, registry=reg, buckets=LATENCY_BUCKETS_S)
+
+        self.info = gauge(
+            "info", "Always 1; the labels say what runs.", ["version", "config_hash", "sqlite_version", "gateway"]
+        )
+        self.loop_lag = histogram("loop_lag_seconds", "How late the event loop woke a timer.", [])
+        self.identifiers_configured = gauge("identifiers_configured", "1 if identifier codes are configured.", [])
+
+        self.device_up = gauge("device_up", "1 while a session with the device is established.", device)
+        self.readings = counter("readings_total", "Readings that devices gave, Good or not.", device)
+        self.readings_bad = counter("readings_bad_total", "Readings with a Bad status.", device)
+        self.readings_suppressed = counter("readings_suppressed_total", "Readings dropped by a deadband.", device)
+        self.exchanges = counter("exchanges_total", "Exchanges that were answered.", device)
+        self.exchange_failures = counter("exchange_failures_total", "Exchanges that gave nothing.", device)
+        self.overruns = counter("overruns_total", "Polls skipped because the one before was not done.", device)
+        self.connects = counter("connects_total", "Sessions established.", device)
+        self.losses = counter("device_losses_total", "Sessions lost.", device)
+        self.driver_crashes = counter("driver_crashes_total", "Unexpected exceptions out of a driver.", device)
+        self.last_reading = gauge("last_reading_timestamp_seconds", "Time of the last reading.", device)
+        self.exchange_seconds = histogram("exchange_seconds", "Duration of one answered exchange.", protocol)
+        self.lateness_seconds = histogram("poll_lateness_seconds", "How late a poll began.", protocol)
+
+        self.committed = counter("outbox_committed_readings_total", "Readings that are safe on disk.", [])
+        self.committed_rows = counter("outbox_committed_rows_total", "Rows that are safe on disk.", [])
+        self.commits = counter("outbox_commits_total", "Transactions.", [])
+        self.commit_seconds = histogram("outbox_commit_seconds", "Duration of one commit, sync included.", [])
+        self.buffered = gauge("outbox_buffered_readings", "Readings in memory, waiting for the next commit.", [])
+        self.outbox_bytes = gauge("outbox_size_bytes", "Size of the database and its log on disk.", [])
+        self.pending = gauge("outbox_pending_rows", "Rows that the publisher has not got through.", publisher)
+        self.damaged_rows = counter("outbox_damaged_rows_total", "Rows that could not be read back.", [])
+
+        self.publisher_up = gauge("publisher_up", "1 while a session with the broker is established.", publisher)
+        self.published_rows = counter("published_rows_total", "Rows handed to the broker.", publisher)
+        self.published = counter("published_readings_total", "Readings handed to the broker.", publisher)
+        self.published_bytes = counter("published_bytes_total", "Payload handed to the broker.", publisher)
+        self.acknowledged = counter("acknowledged_readings_total", "Readings that the broker took.", publisher)
+        self.refused = counter("refused_messages_total", "Messages that the broker refused.", publisher)
+        self.sessions = counter("publisher_sessions_total", "Sessions established.", publisher)
+        self.session_losses = counter("publisher_session_losses_total", "Sessions lost or refused.", publisher)
+        self.insecure = gauge("publisher_insecure", "1 if certificate verification is off.", publisher)
+        self.acknowledge_seconds = histogram("acknowledge_seconds", "From publishing to PUBACK.", publisher)
+        self.delivery_seconds = histogram(
+            "delivery_seconds", "From acquisition to PUBACK, live readings only.", publisher
+        )

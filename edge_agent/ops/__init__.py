@@ -1,0 +1,1 @@
+"""Ops: see docs/adr and the modules of this folder."""

@@ -1,0 +1,1 @@
+"""Outbox: see docs/adr and the modules of this folder."""

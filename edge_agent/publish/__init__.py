@@ -1,0 +1,1 @@
+"""Publish: see docs/adr and the modules of this folder."""

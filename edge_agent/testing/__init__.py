@@ -1,0 +1,1 @@
+"""Testing: see docs/adr and the modules of this folder."""

@@ -1,0 +1,58 @@
+"""Stand-ins that keep the contracts: a clock that is turned by hand."""
+
+import asyncio
+import heapq
+import itertools
+
+START_NS = 1_790_000_000_000_000_000
+
+
+class FakeClock:
+    """A clock that stands still until somebody advances it; sleepers wake in order of their time."""
+
+    def __init__(self, now_ns: int = START_NS) -> None:
+        self._monotonic_s = 1000.0
+        self._now_ns = now_ns
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def monotonic_s(self) -> float:
+        return self._monotonic_s
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._monotonic_s + seconds, next(self._order), future))
+        await future
+
+    def step(self, seconds: float) -> None:
+        """Move data time only, as a time server does."""
+        self._now_ns += round(seconds * 1e9)
+
+    async def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass: wake every sleeper whose time comes, and let woken tasks run in between."""
+        end_s = self._monotonic_s + seconds
+        await self.settle()
+        while self._sleepers and self._sleepers[0][0] <= end_s:
+            wake_s, _, future = heapq.heappop(self._sleepers)
+            self._pass_until(wake_s)
+            if not future.done():
+                future.set_result(None)
+            await self.settle()
+        self._pass_until(end_s)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let every task that can run do so."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def _pass_until(self, monotonic_s: float) -> None:
+        passed_s = max(0.0, monotonic_s - self._monotonic_s)
+        self._monotonic_s += passed_s
+        self._now_ns += round(passed_s * 1e9)
