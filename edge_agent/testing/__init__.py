@@ -1,1 +1,1 @@
-"""Testing: see docs/adr and the modules of this folder."""
+"""Public test kit: what a driver's author, and our own tests, check their work with. Never imported by the agent."""

@@ -1,8 +1,13 @@
-"""Stand-ins that keep the contracts: a clock that is turned by hand."""
+"""Stand-ins that keep the contracts: a clock that is turned by hand, a context for one driver under test."""
 
 import asyncio
 import heapq
 import itertools
+
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.collect.context import DeviceContext
+from edge_agent.collect.line import Lines
+from edge_agent.model import DeviceId
 
 START_NS = 1_790_000_000_000_000_000
 
@@ -56,3 +61,10 @@ class FakeClock:
         passed_s = max(0.0, monotonic_s - self._monotonic_s)
         self._monotonic_s += passed_s
         self._now_ns += round(passed_s * 1e9)
+
+
+class FakeContext(DeviceContext):
+    """A driver's surroundings without an agent: pass ``lines`` to let several devices share them."""
+
+    def __init__(self, device: str = "device-01", clock: Clock | None = None, lines: Lines | None = None) -> None:
+        super().__init__(DeviceId(device), clock or SystemClock(), lines or Lines(), {})

@@ -1,0 +1,290 @@
+"""Keeps one device collected: connects, polls, reports its loss, comes back, and never ends by itself."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from edge_agent.backoff import Backoff
+from edge_agent.clock import Clock
+from edge_agent.collect.deadband import DeadbandFilter
+from edge_agent.collect.deadline import Deadline
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.schedule import Schedule, phase_of
+from edge_agent.current import DeviceCurrent, DevicePhase
+from edge_agent.driver import Context, Device, Request, Session
+from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
+from edge_agent.metrics import Metrics
+from edge_agent.model import PointTable, Quality, ReadingBatch
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 1.0
+CRASHES_ALLOWED = 5
+CRASH_WINDOW_S = 3600.0
+
+Sink = Callable[[PointTable, ReadingBatch], Awaitable[None]]
+"""Takes readings towards the outbox; waits while it cannot take more."""
+
+
+class DeviceSupervisor:
+    """One device's task.
+
+    Args:
+        context: lent to the driver.
+        sink: where readings go; ``Outbox.append``.
+        current: this device's part of the present.
+        random: source of jitter, floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        options: DeviceOptions,
+        context: Context,
+        sink: Sink,
+        current: DeviceCurrent,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        random: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._context = context
+        self._sink = sink
+        self._current = current
+        self._clock = clock
+        self._metrics = DeviceMetrics(metrics, options)
+        self._backoff = Backoff(FIRST_PAUSE_S, options.retry_max_s, random)
+        self._deadband = DeadbandFilter(options.table)
+        self._all_points = tuple(range(len(options.table.points)))
+        self._is_lost = False
+        self._lost_s = 0.0
+        self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
+
+    async def run(self) -> None:
+        """Collect until cancelled; on cancellation the session is closed within ``close_timeout_s``.
+
+        Raises:
+            OutboxError: readings cannot be kept any more. Nothing else.
+        """
+        while True:
+            try:
+                device = self._options.spec.create(self._context, self._options.config)
+                while True:
+                    pause_s = await self._serve(device)
+                    await self._clock.sleep(pause_s)
+            except OutboxError:
+                raise
+            except PointRejectedError as exc:
+                await self._give_up(str(exc))
+                return
+            except Exception:  # noqa: BLE001 - the supervisor: a broken driver must not take the others along
+                if not await self._crashed():
+                    return
+                await self._clock.sleep(self._options.retry_max_s)
+
+    async def _serve(self, device: Device) -> float:
+        """Connect and collect until the session is lost; return the pause before the next attempt."""
+        self._current.enter(DevicePhase.CONNECTING, self._current.reason)
+        try:
+            session = await self._connect(device)
+            try:
+                await self._collect(device, session)
+            finally:
+                await self._close(session)
+        except DriverError as exc:
+            await self._lost(str(exc) or type(exc).__name__)
+        return self._backoff.next_s()
+
+    async def _connect(self, device: Device) -> Session:
+        try:
+            async with Deadline(self._options.connect_timeout_s):
+                session = await device.connect()
+        except TimeoutError as exc:
+            raise DeviceUnavailableError(
+                f"no connection within {self._options.connect_timeout_s:g} s; check address, cable and power"
+            ) from exc
+        self._metrics.connects.inc()
+        self._metrics.up.set(1)
+        return session
+
+    async def _collect(self, device: Device, session: Session) -> None:
+        """Poll and listen until the session is lost.
+
+        Raises:
+            DriverError: why it was lost.
+        """
+        if not device.reported:
+            await self._poll(device, session)
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(session.run(self._take), name=f"report:{self._options.id}")
+                if device.polled:
+                    group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from group_error
+
+    async def _poll(self, device: Device, session: Session) -> None:
+        groups = _by_interval(device.polled, self._options.intervals_s)
+        schedule = Schedule(
+            [interval_s for interval_s, _ in groups], self._clock.monotonic_s(), phase_of(self._options.id)
+        )
+        refused: set[int] = set()
+        plans = [device.plan(points, refused) for _, points in groups]
+        failures = 0
+        while True:
+            due_s, group = schedule.next()
+            await self._clock.sleep(due_s - self._clock.monotonic_s())
+            self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
+            newly_refused: set[int] = set()
+            for request in plans[group]:
+                batch = await self._exchange(session, request)
+                if batch is None:
+                    failures += 1
+                    # A device that was lost gets one chance only: on a shared line its silence costs the others.
+                    if failures >= (1 if self._is_lost else self._options.max_failures):
+                        raise DeviceUnavailableError(f"{failures} exchanges in a row gave nothing: {request}")
+                else:
+                    failures = 0
+                    newly_refused |= batch.refused - refused
+            if newly_refused:
+                refused |= newly_refused
+                plans = [device.plan(points, refused) for _, points in groups]
+                names = [self._options.table.names[index] for index in sorted(newly_refused)]
+                _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
+            skipped = schedule.done(group, self._clock.monotonic_s())
+            if skipped:
+                self._metrics.overruns.inc(skipped)
+
+    async def _exchange(self, session: Session, request: Request) -> ReadingBatch | None:
+        """Carry out one exchange; return None if it gave nothing."""
+        begin_s = self._clock.monotonic_s()
+        try:
+            async with Deadline(self._options.read_timeout_s):
+                batch = await session.read(request)
+        except (TimeoutError, ExchangeError):
+            self._metrics.exchange_failures.inc()
+            return None
+        self._metrics.exchanges.inc()
+        self._metrics.exchange_seconds.observe(self._clock.monotonic_s() - begin_s)
+        await self._take(batch)
+        return batch
+
+    async def _take(self, batch: ReadingBatch) -> None:
+        if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
+            self._found()
+        await self._pass_on(batch)
+
+    async def _pass_on(self, batch: ReadingBatch) -> None:
+        self._current.update(batch)
+        kept = self._deadband.apply(batch, self._clock.monotonic_s())
+        self._metrics.count(batch, kept)
+        if len(kept):
+            await self._sink(self._options.table, kept)
+
+    def _found(self) -> None:
+        """Readings flow: the device is there."""
+        self._backoff.reset()
+        self._current.enter(DevicePhase.ONLINE)
+        if self._is_lost:
+            self._is_lost = False
+            lost_for_s = round(self._clock.monotonic_s() - self._lost_s, 3)
+            _log.info("device is back", extra={"device": self._options.id, "lost_for_s": lost_for_s})
+        else:
+            _log.info("device online", extra={"device": self._options.id})
+
+    async def _lost(self, reason: str) -> None:
+        """Say that the device is gone: once in the data and once in the log, always on the status page."""
+        self._metrics.up.set(0)
+        self._current.enter(DevicePhase.OFFLINE, reason)
+        if self._is_lost:
+            return
+        self._is_lost = True
+        self._lost_s = self._clock.monotonic_s()
+        self._metrics.losses.inc()
+        _log.warning("device lost", extra={"device": self._options.id, "reason": reason})
+        await self._pass_on(
+            ReadingBatch.bad(
+                self._options.id, self._clock.now_ns(), self._all_points, Quality.BAD_NO_COMMUNICATION
+            )
+        )
+
+    async def _close(self, session: Session) -> None:
+        try:
+            async with asyncio.timeout(self._options.close_timeout_s):
+                await session.close()
+        except (TimeoutError, DriverError) as exc:
+            _log.debug("session not closed gracefully", extra={"device": self._options.id, "reason": repr(exc)})
+
+    async def _crashed(self) -> bool:
+        """Count an unexpected exception; return whether the driver may be tried again."""
+        self._metrics.crashes.inc()
+        _log.exception("driver raised what it must not", extra={"device": self._options.id})
+        await self._lost("the driver is broken; see the log")
+        now_s = self._clock.monotonic_s()
+        self._crashes.append(now_s)
+        if len(self._crashes) == CRASHES_ALLOWED and now_s - self._crashes[0] < CRASH_WINDOW_S:
+            await self._give_up(f"the driver crashed {CRASHES_ALLOWED} times within an hour")
+            return False
+        return True
+
+    async def _give_up(self, reason: str) -> None:
+        await self._lost(reason)
+        self._current.enter(DevicePhase.FAILED, reason)
+        _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
+
+
+class DeviceMetrics:
+    """The metrics of one device, resolved once."""
+
+    def __init__(self, metrics: Metrics, options: DeviceOptions) -> None:
+        device, protocol = options.id, options.spec.protocol
+        self.up = metrics.device_up.labels(device)
+        self.connects = metrics.connects.labels(device)
+        self.losses = metrics.losses.labels(device)
+        self.crashes = metrics.driver_crashes.labels(device)
+        self.exchanges = metrics.exchanges.labels(device)
+        self.exchange_failures = metrics.exchange_failures.labels(device)
+        self.overruns = metrics.overruns.labels(device)
+        self.readings = metrics.readings.labels(device)
+        self.readings_bad = metrics.readings_bad.labels(device)
+        self.readings_suppressed = metrics.readings_suppressed.labels(device)
+        self.last_reading = metrics.last_reading.labels(device)
+        self.exchange_seconds = metrics.exchange_seconds.labels(protocol)
+        self.lateness_seconds = metrics.lateness_seconds.labels(protocol)
+
+    def count(self, batch: ReadingBatch, kept: ReadingBatch) -> None:
+        """Count what a device gave and what of it was kept."""
+        count = len(batch)
+        self.readings.inc(count)
+        self.last_reading.set(batch.time_ns / 1e9)
+        bad = sum(
+            sum(status >> 31 for status in column.statuses)
+            for column in batch.columns
+            if column.statuses is not None
+        )
+        if bad:
+            self.readings_bad.inc(bad)
+        if kept is not batch:
+            self.readings_suppressed.inc(count - len(kept))
+
+
+def _by_interval(points: Sequence[int], intervals_s: Sequence[float]) -> list[tuple[float, list[int]]]:
+    groups: dict[float, list[int]] = {}
+    for index in points:
+        groups.setdefault(intervals_s[index], []).append(index)
+    return sorted(groups.items())
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the exception that ended the session: a bug before a lost device."""
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        exc = pending.pop(0)
+        if isinstance(exc, BaseExceptionGroup):
+            pending.extend(exc.exceptions)
+        else:
+            leaves.append(exc)
+    return min(leaves, key=lambda exc: isinstance(exc, DriverError))

@@ -1,0 +1,286 @@
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import pytest
+
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.supervisor import DeviceSupervisor
+from edge_agent.current import DeviceCurrent, DevicePhase
+from edge_agent.driver import Context, DeviceModel, DriverSpec, Emit, Request
+from edge_agent.errors import DeviceUnavailableError, ExchangeError, OutboxFullError, PointRejectedError
+from edge_agent.metrics import Metrics
+from edge_agent.model import (
+    Column,
+    DataType,
+    DeviceId,
+    Point,
+    PointName,
+    PointTable,
+    Quality,
+    ReadingBatch,
+)
+from edge_agent.testing.eventually import eventually
+from edge_agent.testing.fakes import FakeClock, FakeContext
+
+DEVICE = DeviceId("press-01")
+TABLE = PointTable(DEVICE, (Point(PointName("a")), Point(PointName("b")), Point(PointName("c"))))
+
+
+@dataclass
+class AskedFor:
+    points: Sequence[int]
+
+    def __str__(self) -> str:
+        return f"read {list(self.points)}"
+
+
+@dataclass
+class Plant:
+    """A device whose behaviour a test sets; also its session."""
+
+    reported: Sequence[int] = ()
+    polled: Sequence[int] = (0, 1, 2)
+    is_up: bool = True
+    answers: bool = True
+    crash: Exception | None = None
+    refuses: frozenset[int] = frozenset()
+    connects: int = 0
+    closes: int = 0
+    reads: list[list[int]] = field(default_factory=list)
+    plans: list[frozenset[int]] = field(default_factory=list)
+    hangs: bool = False
+
+    def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+        self.plans.append(frozenset(refused))
+        return [AskedFor(points)]
+
+    async def connect(self) -> "Plant":
+        if not self.is_up:
+            raise DeviceUnavailableError("nobody answers")
+        self.connects += 1
+        return self
+
+    async def read(self, request: Request) -> ReadingBatch:
+        if self.crash is not None:
+            raise self.crash
+        if self.hangs:
+            await asyncio.Event().wait()
+        if not self.is_up:
+            raise DeviceUnavailableError("connection reset")
+        if not self.answers:
+            raise ExchangeError("no answer")
+        self.reads.append(list(request.points))
+        points = array("H", request.points)
+        statuses = array("I", [Quality.BAD_NOT_READABLE if index in self.refuses else 0 for index in points])
+        column = Column(DataType.INT16, points, array("h", [7] * len(points)), statuses)
+        return ReadingBatch(DEVICE, 1, (column,), self.refuses)
+
+    async def run(self, emit: Emit) -> None:
+        await emit(ReadingBatch(DEVICE, 2, (Column(DataType.INT16, array("H", self.reported), array("h", [9])),)))
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.closes += 1
+
+
+class Bench:
+    def __init__(self, plant: Plant, **changes: object) -> None:
+        self.plant = plant
+        self.clock = FakeClock()
+        self.kept: list[ReadingBatch] = []
+        self.metrics = Metrics()
+        self.current = DeviceCurrent(TABLE, self.clock)
+
+        def create(_context: Context, _config: object) -> Plant:
+            return plant
+
+        fields: dict[str, object] = {
+            "id": DEVICE,
+            "spec": DriverSpec("fake", 0, DeviceModel, create, "a fake"),
+            "config": DeviceModel.model_construct(id=DEVICE, driver="fake", points=[]),
+            "table": TABLE,
+            "intervals_s": (1.0, 1.0, 1.0),
+            "connect_timeout_s": 5.0,
+            "read_timeout_s": 0.05,
+            "close_timeout_s": 1.0,
+            "max_failures": 3,
+            "retry_max_s": 60.0,
+        }
+        self.supervisor = DeviceSupervisor(
+            DeviceOptions(**(fields | changes)),  # type: ignore[arg-type]
+            FakeContext(DEVICE, self.clock),
+            self.keep,
+            self.current,
+            clock=self.clock,
+            metrics=self.metrics,
+            random=lambda: 0.999,
+        )
+
+    async def keep(self, table: PointTable, batch: ReadingBatch) -> None:
+        assert table is TABLE
+        self.kept.append(batch)
+
+    def bad_batches(self) -> list[int]:
+        return [
+            status
+            for batch in self.kept
+            for column in batch.columns
+            if column.data_type is DataType.NULL
+            for status in set(column.statuses or ())
+        ]
+
+    def phase(self) -> DevicePhase:
+        return self.current.phase
+
+    def value(self, name: str) -> float:
+        return self.metrics.registry.get_sample_value(f"edge_agent_{name}", {"device": DEVICE}) or 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.supervisor.run())
+            await self.clock.advance(1)
+            yield
+            task.cancel()
+
+
+async def test_polls_at_a_fixed_rate_and_closes_its_session_when_stopped() -> None:
+    bench = Bench(Plant())
+    async with bench.running():
+        await bench.clock.advance(9)
+        assert len(bench.plant.reads) == 10
+        assert bench.phase() is DevicePhase.ONLINE
+        assert bench.current.latest(1).value == 7
+    assert bench.plant.closes == 1
+
+
+async def test_loss_is_reported_once_in_the_data_and_once_more_after_a_recovery() -> None:
+    bench = Bench(Plant())
+    async with bench.running():
+        for _ in range(2):
+            bench.plant.is_up = False
+            await bench.clock.advance(300)
+            assert bench.phase() is DevicePhase.OFFLINE
+            bench.plant.is_up = True
+            await bench.clock.advance(65)
+            assert bench.phase() is DevicePhase.ONLINE
+    assert bench.bad_batches() == [Quality.BAD_NO_COMMUNICATION] * 2
+    assert bench.value("device_losses_total") == 2
+
+
+async def test_peer_defect_15_an_hour_off_then_back_by_itself() -> None:
+    bench = Bench(Plant(is_up=False))
+    async with bench.running():
+        await bench.clock.advance(3600)
+        assert not bench.plant.reads
+        bench.plant.is_up = True
+        await bench.clock.advance(61)
+        assert bench.plant.reads
+
+
+async def test_back_off_grows_to_its_limit_and_no_further() -> None:
+    attempts: list[float] = []
+    plant = Plant()
+    bench = Bench(plant)
+
+    async def refuse() -> Plant:
+        attempts.append(bench.clock.monotonic_s())
+        raise DeviceUnavailableError("no")
+
+    plant.connect = refuse  # type: ignore[method-assign]
+    async with bench.running():
+        await bench.clock.advance(600)
+    pauses_s = [round(b - a) for a, b in pairwise(attempts)]
+    assert pauses_s[:7] == [1, 2, 4, 8, 16, 32, 60]
+    assert set(pauses_s[7:]) == {60}
+
+
+async def test_failed_exchanges_end_the_session_after_several_in_a_row() -> None:
+    bench = Bench(Plant())
+    async with bench.running():
+        bench.plant.answers = False
+        await bench.clock.advance(2)
+        assert bench.plant.closes == 0
+        bench.plant.answers = True
+        await bench.clock.advance(1)
+        bench.plant.answers = False
+        await bench.clock.advance(3)
+        assert bench.plant.closes == 1
+    assert bench.value("exchange_failures_total") >= 5
+
+
+async def test_a_device_that_hangs_is_timed_out() -> None:
+    bench = Bench(Plant(), max_failures=1)
+    async with bench.running():
+        bench.plant.hangs = True
+        await bench.clock.advance(1)
+        await eventually(lambda: bench.current.phase is DevicePhase.OFFLINE)
+    assert "exchanges in a row" in bench.current.reason
+
+
+async def test_refused_points_are_planned_alone_from_then_on() -> None:
+    bench = Bench(Plant(refuses=frozenset({1})))
+    async with bench.running():
+        await bench.clock.advance(3)
+    assert bench.plant.plans == [frozenset(), frozenset({1})]
+    assert bench.value("readings_bad_total") == 4
+
+
+async def test_reported_and_polled_points_come_through_one_session() -> None:
+    bench = Bench(Plant(reported=(2,), polled=(0, 1)))
+    async with bench.running():
+        await bench.clock.advance(2)
+        assert bench.current.latest(2).value == 9
+        assert bench.plant.reads == [[0, 1]] * 3
+    assert bench.plant.connects == 1
+    assert bench.plant.closes == 1
+
+
+async def test_a_driver_that_crashes_five_times_within_an_hour_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(Plant(crash=ZeroDivisionError("oops")))
+    async with bench.running():
+        await bench.clock.advance(400)
+        assert bench.phase() is DevicePhase.FAILED
+    assert bench.value("driver_crashes_total") == 5
+    assert bench.bad_batches() == [Quality.BAD_NO_COMMUNICATION]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_crash_in_a_reporting_session_is_a_crash_too() -> None:
+    bench = Bench(Plant(reported=(2,), polled=(0,), crash=ZeroDivisionError("oops")))
+    async with bench.running():
+        await bench.clock.advance(1)
+    assert bench.value("driver_crashes_total") == 1
+
+
+async def test_what_the_driver_cannot_do_as_configured_fails_with_its_reason() -> None:
+    bench = Bench(Plant())
+
+    def create(_context: Context, _config: object) -> Plant:
+        raise PointRejectedError("point a: no such table")
+
+    options = bench.supervisor._options
+    bench.supervisor._options = replace(options, spec=replace(options.spec, create=create))
+    async with bench.running():
+        assert bench.phase() is DevicePhase.FAILED
+        assert bench.current.reason == "point a: no such table"
+
+
+async def test_a_failing_outbox_ends_the_task() -> None:
+    bench = Bench(Plant())
+
+    async def full(_table: PointTable, _batch: ReadingBatch) -> None:
+        raise OutboxFullError("no space")
+
+    bench.supervisor._sink = full
+    with pytest.raises(ExceptionGroup) as caught:
+        async with bench.running():
+            await bench.clock.advance(5)
+    assert caught.group_contains(OutboxFullError)
