@@ -42,6 +42,10 @@ class Registry:
         self._drivers_path = tuple(drivers_path)
         self._loaded: dict[str, DriverSpec] = {}
 
+    def extended(self, drivers_path: Sequence[Path]) -> "Registry":
+        """Return a registry that looks into these folders too; this one if there are none."""
+        return Registry((*self._drivers_path, *drivers_path)) if drivers_path else self
+
     def protocols(self) -> dict[str, str]:
         """Return protocol → origin of every driver, without importing any.
 
