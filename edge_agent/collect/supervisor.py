@@ -13,9 +13,10 @@ from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.schedule import Schedule, phase_of
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, Device, Request, Session
+from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import PointTable, Quality, ReadingBatch
+from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +59,13 @@ class DeviceSupervisor:
         self._deadband = DeadbandFilter(options.table)
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
-        self._lost_s = 0.0
+        self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
+
+    @property
+    def device(self) -> DeviceId:
+        """Which one."""
+        return self._options.id
 
     async def run(self) -> None:
         """Collect until cancelled; on cancellation the session is closed within ``close_timeout_s``.
@@ -187,10 +193,9 @@ class DeviceSupervisor:
         """Readings flow: the device is there."""
         self._backoff.reset()
         self._current.enter(DevicePhase.ONLINE)
-        if self._is_lost:
-            self._is_lost = False
-            lost_for_s = round(self._clock.monotonic_s() - self._lost_s, 3)
-            _log.info("device is back", extra={"device": self._options.id, "lost_for_s": lost_for_s})
+        self._is_lost = False
+        if self._edge.failures:
+            self._edge.recovered("device is back")
         else:
             _log.info("device online", extra={"device": self._options.id})
 
@@ -198,12 +203,11 @@ class DeviceSupervisor:
         """Say that the device is gone: once in the data and once in the log, always on the status page."""
         self._metrics.up.set(0)
         self._current.enter(DevicePhase.OFFLINE, reason)
+        self._edge.failed("device lost", reason=reason)
         if self._is_lost:
             return
         self._is_lost = True
-        self._lost_s = self._clock.monotonic_s()
         self._metrics.losses.inc()
-        _log.warning("device lost", extra={"device": self._options.id, "reason": reason})
         await self._pass_on(
             ReadingBatch.bad(
                 self._options.id, self._clock.now_ns(), self._all_points, Quality.BAD_NO_COMMUNICATION

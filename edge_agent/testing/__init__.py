@@ -1,1 +1,1 @@
-"""Public test kit: what a driver's author, and our own tests, check their work with. Never imported by the agent."""
+"""Public test kit: what a driver's author checks a driver with, and what our own tests use. Not for the agent."""

@@ -1,0 +1,62 @@
+# The two commands: `make demo` shows it working, `make test` proves it.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SECONDS ?= 60
+
+.PHONY: demo test check bench chaos nightly build docs clean format
+
+demo: .venv/.demo
+	$(BIN)/edge-agent demo --seconds $(SECONDS)
+
+test: .venv/.dev .build/.servers check
+	$(BIN)/pytest tests
+
+check: .venv/.dev
+	@$(MAKE) --no-print-directory -j2 check-style check-types check-layers check-repository
+
+.PHONY: check-style check-types check-layers check-repository
+check-style:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+check-types:
+	$(BIN)/mypy
+check-layers:
+	$(BIN)/lint-imports
+check-repository:
+	$(BIN)/python -m tests.repository
+
+bench: .venv/.dev .build/.servers
+	$(BIN)/python -m tests.bench
+
+docs: .venv/.dev
+	$(BIN)/python -m tests.repository --write
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: .venv/.dev
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf .venv .build dist
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "edge-agent needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv \
+	  || { echo "no venv module: install it first (Debian, Ubuntu: apt-get install python3-venv)" >&2; rm -rf .venv; exit 1; }
+	@touch $@
+
+.venv/.demo: .venv/.created pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.created pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/.demo
+
+# Real counterparts: Mosquitto, a C compiler and libmodbus from the system, node-opcua through Node from PyPI.
+.build/.servers: .venv/.dev tests/servers/install.sh $(wildcard tests/servers/opcua/package.json)
+	sh tests/servers/install.sh $(BIN)/python
+	@touch $@

@@ -1,0 +1,237 @@
+"""The running agent: builds every part from the options and starts and stops them in order."""
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections.abc import Callable
+
+from edge_agent import __version__
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.collect.context import DeviceContext
+from edge_agent.collect.line import Lines
+from edge_agent.collect.supervisor import DeviceSupervisor
+from edge_agent.config.options import AgentOptions
+from edge_agent.current import Current, DevicePhase
+from edge_agent.identify.assign import Assignments
+from edge_agent.metrics import Metrics
+from edge_agent.model.quality import quality_name
+from edge_agent.ops.http import OpsServer
+from edge_agent.ops.loop_lag import LoopLag
+from edge_agent.ops.systemd import Notifier
+from edge_agent.outbox.store import Outbox
+from edge_agent.publish.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+STALLED_AFTER_S = 20.0
+LOCK_FILE = "identifiers.lock"
+_SYSTEM_CLOCK = SystemClock()
+
+
+class Agent:
+    """One gateway's agent. ``run`` may be called once.
+
+    Attributes:
+        ready: set when the outbox is open and every task runs.
+        codes: None without an ``identifiers:`` section.
+    """
+
+    def __init__(
+        self,
+        options: AgentOptions,
+        *,
+        clock: Clock = _SYSTEM_CLOCK,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.options = options
+        self.metrics = Metrics()
+        self.current = Current(clock)
+        self.ready = asyncio.Event()
+        self.codes: Assignments | None = None
+        self._clock = clock
+        self._jitter = jitter
+        self._outbox: Outbox | None = None
+        self._publishers: list[Publisher] = []
+        self._started_ns = clock.now_ns()
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox; there once ``ready`` is set."""
+        if self._outbox is None:
+            raise RuntimeError("the agent does not run yet")
+        return self._outbox
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        A cancellation stops the devices first, then the publishers, then commits what is left; readings that were
+        taken are on disk when it is done.
+
+        Raises:
+            OutboxError: the outbox cannot be opened, or failed in a way that only a restart mends.
+            IdentifierError: the codes cannot be assigned as configured.
+        """
+        options = self.options
+        self.codes = await self._open_codes()
+        self._outbox = outbox = await Outbox.open(
+            options.outbox,
+            [publisher.id for publisher in options.publishers],
+            clock=self._clock,
+            metrics=self.metrics,
+        )
+        try:
+            self._announce()
+            supervisors = self._make_supervisors(outbox)
+            self._publishers = self._make_publishers(outbox)
+            server = OpsServer(
+                options.ops, self.metrics.registry, status=self.status, live=self.not_live, ready=self.not_ready
+            )
+            notifier = Notifier.from_environment(live=self.not_live, clock=self._clock)
+            async with asyncio.TaskGroup() as ground:
+                ground.create_task(outbox.run(), name="outbox")
+                ground.create_task(server.run(), name="ops")
+                ground.create_task(LoopLag(self.metrics, self._clock).run(), name="loop-lag")
+                await server.started.wait()
+                async with asyncio.TaskGroup() as north, asyncio.TaskGroup() as south:
+                    for publisher in self._publishers:
+                        north.create_task(publisher.run(), name=f"publisher:{publisher.id}")
+                    for supervisor in supervisors:
+                        south.create_task(supervisor.run(), name=f"device:{supervisor.device}")
+                    south.create_task(notifier.run(), name="systemd")
+                    self.ready.set()
+                    await asyncio.Event().wait()
+        finally:
+            await outbox.close()
+
+    def status(self) -> dict[str, object]:
+        """Return the present as JSON-ready data: what ``/status`` and ``edge-agent status`` show."""
+        return {
+            "gateway": self.options.gateway,
+            "name": self.options.gateway_name,
+            "version": __version__,
+            "config": {"file": str(self.options.source), "hash": self.options.digest},
+            "code": self.codes.gateway_code() if self.codes else None,
+            "started_ns": self._started_ns,
+            "now_ns": self._clock.now_ns(),
+            "insecure": list(self.options.insecure),
+            "outbox": self._outbox.summary() if self._outbox else None,
+            "publishers": [publisher.summary() for publisher in self._publishers],
+            "devices": [self._device_status(position) for position in range(len(self.options.devices))],
+        }
+
+    def health(self) -> dict[str, object]:
+        """Return the summary that publishers send every minute, for gateways that no Prometheus reaches."""
+        phases = [device.phase for device in self.current.values()]
+        return {
+            "version": __version__,
+            "config_hash": self.options.digest,
+            "uptime_s": round((self._clock.now_ns() - self._started_ns) / 1e9),
+            "devices": {phase.value: phases.count(phase) for phase in DevicePhase if phase in phases},
+            "offline": {
+                device: current.reason
+                for device, current in self.current.items()
+                if current.phase in {DevicePhase.OFFLINE, DevicePhase.FAILED}
+            },
+            "outbox": self._outbox.summary() if self._outbox else {},
+        }
+
+    def not_live(self) -> list[str]:
+        """Return what makes no progress although it must; empty = alive."""
+        now_s = self._clock.monotonic_s()
+        parts = [("publisher:" + publisher.id, publisher.tick_s) for publisher in self._publishers]
+        if self._outbox is not None:
+            parts.append(("outbox", self._outbox.tick_s))
+        return [
+            f"{name} made no progress for {now_s - tick_s:.0f} s"
+            for name, tick_s in parts
+            if self.ready.is_set() and now_s - tick_s > STALLED_AFTER_S
+        ]
+
+    def not_ready(self) -> list[str]:
+        """Return what is missing before readings are safe; empty = ready. The broker does not count."""
+        return [] if self.ready.is_set() else ["starting"]
+
+    async def _open_codes(self) -> Assignments | None:
+        self.metrics.identifiers_configured.set(self.options.identifiers is not None)
+        if self.options.identifiers is None:
+            _log.warning(
+                "no identifiers section: messages carry no identifier codes, and a platform cannot resolve whose "
+                "machine a reading is from; see docs/identifiers.md"
+            )
+            return None
+        directory = self.options.outbox.directory
+        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o750)
+        return await asyncio.to_thread(
+            Assignments.open, self.options.identifiers, directory / LOCK_FILE, clock=self._clock
+        )
+
+    def _announce(self) -> None:
+        options = self.options
+        self.metrics.info.labels(__version__, options.digest, sqlite3.sqlite_version, options.gateway).set(1)
+        for setting in options.insecure:
+            _log.warning("insecure setting", extra={"setting": setting})
+        if not options.publishers:
+            _log.warning("no publishers: readings are kept on disk and sent nowhere")
+        _log.info(
+            "agent starts",
+            extra={"gateway": options.gateway, "devices": len(options.devices), "config": str(options.source)},
+        )
+
+    def _make_supervisors(self, outbox: Outbox) -> list[DeviceSupervisor]:
+        lines = Lines()
+        return [
+            DeviceSupervisor(
+                device,
+                DeviceContext(device.id, self._clock, lines, outbox.learned(device.id)),
+                outbox.append,
+                self.current.add(device.table),
+                clock=self._clock,
+                metrics=self.metrics,
+                random=self._jitter,
+            )
+            for device in self.options.devices
+        ]
+
+    def _make_publishers(self, outbox: Outbox) -> list[Publisher]:
+        return [
+            Publisher(
+                publisher,
+                outbox,
+                codes=self.codes,
+                health=self.health,
+                clock=self._clock,
+                metrics=self.metrics,
+                random=self._jitter,
+            )
+            for publisher in self.options.publishers
+        ]
+
+    def _device_status(self, position: int) -> dict[str, object]:
+        options = self.options.devices[position]
+        current = self.current.get(options.id)
+        if current is None:
+            return {"id": options.id, "phase": DevicePhase.CONNECTING.value}
+        points = []
+        for index, point in enumerate(options.table.points):
+            latest = current.latest(index)
+            value = latest.value.hex() if isinstance(latest.value, bytes) else latest.value
+            points.append(
+                {
+                    "name": point.name,
+                    "value": value,
+                    "unit": point.unit,
+                    "quality": quality_name(latest.status),
+                    "time_ns": latest.time_ns,
+                }
+            )
+        return {
+            "id": options.id,
+            "name": options.name,
+            "driver": options.spec.protocol,
+            "code": self.codes.device_code(options.id) if self.codes else None,
+            "phase": current.phase.value,
+            "reason": current.reason,
+            "since_ns": current.since_ns,
+            "points": points,
+        }

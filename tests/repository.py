@@ -1,0 +1,74 @@
+"""Checks of the repository itself; ``--write`` renews what is generated. Run by ``make check`` and ``make docs``."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LONGEST_FILE_LINES = 500
+
+
+def generated() -> dict[str, Callable[[], str]]:
+    """Return path → what it must hold."""
+    from edge_agent.cli.reference import markdown as cli_reference
+    from edge_agent.config.json_schema import text as config_schema
+    from edge_agent.config.reference import markdown as config_reference
+    from edge_agent.ops.reference import markdown as metrics_reference
+
+    return {
+        "docs/reference/cli.md": cli_reference,
+        "docs/reference/config.md": config_reference,
+        "docs/reference/metrics.md": metrics_reference,
+        "configs/schema.json": config_schema,
+    }
+
+
+def files(*patterns: str) -> Iterator[Path]:
+    """Yield the files that git tracks."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    yield from (ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file())
+
+
+def too_long() -> Iterator[str]:
+    for path in files("*.py", "*.c", "*.js", "*.sh"):
+        count = path.read_text().count("\n")
+        if count > LONGEST_FILE_LINES:
+            yield f"{path.relative_to(ROOT)}: {count} lines, at most {LONGEST_FILE_LINES}: split it"
+
+
+def outdated() -> Iterator[str]:
+    for name, content in generated().items():
+        path = ROOT / name
+        if not path.is_file() or path.read_text() != content():
+            yield f"{name}: not up to date, run `make docs`"
+
+
+def readmes_out_of_step() -> Iterator[str]:
+    """The Chinese README has the same sections and shows the same commands as the English one."""
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
+    for what, pattern in (("headings", r"^#+ "), ("code blocks", r"^```"), ("table rows", r"^\|")):
+        counts = [len(re.findall(pattern, text, re.MULTILINE)) for text in (english, chinese)]
+        if counts[0] != counts[1]:
+            yield f"README.zh-CN.md: {counts[1]} {what}, README.md has {counts[0]}"
+
+
+def main() -> int:
+    if "--write" in sys.argv:
+        for name, content in generated().items():
+            (ROOT / name).write_text(content())
+        return 0
+    problems = [*too_long(), *outdated(), *readmes_out_of_step()]
+    print("\n".join(problems) or "repository: nothing to complain about")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
