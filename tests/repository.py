@@ -1,4 +1,4 @@
-"""Checks of the repository itself; ``--write`` renews what is generated. Run by ``make check`` and ``make docs``."""
+"""Checks of the repository itself; ``--write`` renews what is generated. For ``make check`` and ``make docs``."""
 
 import re
 import subprocess
@@ -6,17 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edge_agent.cli.reference import markdown as cli_reference
+from edge_agent.config.json_schema import text as config_schema
+from edge_agent.config.reference import markdown as config_reference
+
+from edge_agent.ops.reference import markdown as metrics_reference
+
 ROOT = Path(__file__).parent.parent
 LONGEST_FILE_LINES = 500
 
 
 def generated() -> dict[str, Callable[[], str]]:
     """Return path → what it must hold."""
-    from edge_agent.cli.reference import markdown as cli_reference
-    from edge_agent.config.json_schema import text as config_schema
-    from edge_agent.config.reference import markdown as config_reference
-    from edge_agent.ops.reference import markdown as metrics_reference
-
     return {
         "docs/reference/cli.md": cli_reference,
         "docs/reference/config.md": config_reference,
