@@ -53,6 +53,7 @@ class Agent:
         self._jitter = jitter
         self._outbox: Outbox | None = None
         self._publishers: list[Publisher] = []
+        self._collecting: list[asyncio.Task[None]] = []
         self._started_ns = clock.now_ns()
 
     @property
@@ -96,13 +97,25 @@ class Agent:
                 async with asyncio.TaskGroup() as north, asyncio.TaskGroup() as south:
                     for publisher in self._publishers:
                         north.create_task(publisher.run(), name=f"publisher:{publisher.id}")
-                    for supervisor in supervisors:
+                    self._collecting = [
                         south.create_task(supervisor.run(), name=f"device:{supervisor.device}")
+                        for supervisor in supervisors
+                    ]
                     south.create_task(notifier.run(), name="systemd")
                     self.ready.set()
                     await asyncio.Event().wait()
         finally:
             await outbox.close()
+
+    async def stop_collecting(self) -> None:
+        """Stop the devices and return when they are closed; ``run`` goes on publishing what was taken.
+
+        A cancelled call has stopped them all the same.
+        """
+        for task in self._collecting:
+            task.cancel()
+        if self._collecting:
+            await asyncio.wait(self._collecting)
 
     def status(self) -> dict[str, object]:
         """Return the present as JSON-ready data: what ``/status`` and ``edge-agent status`` show."""
