@@ -1,23 +1,18 @@
 """Scenarios ``modbus-500x30``, ``modbus-10x100``: PLCs → agent → durable outbox → Mosquitto, each a process."""
 
-import json
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 from tests.servers.mosquitto import mosquitto
 
 WARM_UP_S = 8.0
-AGENT = Path(sys.executable).with_name("edge-agent")
 
 
 @dataclass(frozen=True)
@@ -83,13 +78,13 @@ HEADER = [
 def run(scenario: Scenario, seconds: float) -> Outcome:
     """Run one scenario and measure the agent's process alone."""
     with tempfile.TemporaryDirectory() as folder, _plc() as plc_port, mosquitto() as broker:
-        config = Path(folder) / "bench.yaml"
-        config.write_text(_yaml(scenario, plc_port, broker.port, Path(folder)))
-        with _agent(config) as (process, ops):
+        with agent(Path(folder), _yaml(scenario, plc_port, broker.port), "1s") as one:
+            assert one.process is not None
+            process = psutil.Process(one.process.pid)
             time.sleep(WARM_UP_S)
-            before, cpu_before, begin_s = _metrics(ops), process.cpu_times(), time.monotonic()
+            before, cpu_before, begin_s = one.metrics(), process.cpu_times(), time.monotonic()
             time.sleep(seconds)
-            after, cpu_after, end_s = _metrics(ops), process.cpu_times(), time.monotonic()
+            after, cpu_after, end_s = one.metrics(), process.cpu_times(), time.monotonic()
             rss = process.memory_info().rss
     cpu_s = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
 
@@ -120,44 +115,6 @@ def _plc() -> Iterator[int]:
         process.stdin.close()
 
 
-@contextmanager
-def _agent(config: Path) -> Iterator[tuple[psutil.Process, str]]:
-    log = config.with_suffix(".log")
-    with log.open("w") as sink, subprocess.Popen([AGENT, "run", config], stdout=sink, stderr=sink) as process:
-        try:
-            ops = json.loads(config.with_suffix(".json").read_text())["ops"]
-            _until_ready(ops, process, log)
-            yield psutil.Process(process.pid), ops
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _until_ready(ops: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise RuntimeError(log.read_text())
-        try:
-            urllib.request.urlopen(f"http://{ops}/readyz", timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("agent not ready: " + log.read_text())
-
-
-def _metrics(ops: str) -> dict[str, float]:
-    """Return each sample summed over its labels; histogram buckets keep ``le``."""
-    with urllib.request.urlopen(f"http://{ops}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
-    sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = sample.name + (f"|{sample.labels['le']}" if "le" in sample.labels else "")
-            sums[name] = sums.get(name, 0.0) + sample.value
-    return sums
-
-
 def _percentile(before: dict[str, float], after: dict[str, float], name: str, share: float) -> str:
     buckets = sorted(
         (float(key.split("|")[1]), after[key] - before.get(key, 0.0)) for key in after if key.startswith(name)
@@ -169,14 +126,10 @@ def _percentile(before: dict[str, float], after: dict[str, float], name: str, sh
     return "-"
 
 
-def _yaml(scenario: Scenario, plc_port: int, broker_port: int, folder: Path) -> str:
-    ops = f"127.0.0.1:{_free_port()}"
-    (folder / "bench.json").write_text(json.dumps({"ops": ops}))
+def _yaml(scenario: Scenario, plc_port: int, broker_port: int) -> str:
     lines = [
         "gateway: {id: bench}",
         'identifiers: {prefix: "88.000.1", allow_placeholder: true}',
-        f"outbox: {{directory: {folder}/state}}",
-        f"ops: {{http: '{ops}', control_socket: {folder}/control.sock}}",
         "publishers:",
         f'  - {{id: cloud, type: mqtt, servers: ["mqtt://127.0.0.1:{broker_port}"]}}',
         "devices:",
@@ -195,10 +148,3 @@ def _yaml(scenario: Scenario, plc_port: int, broker_port: int, folder: Path) -> 
             f"      - {{name: p{point}, holding: {point}, type: uint16}}" for point in range(scenario.points)
         ]
     return "\n".join(lines) + "\n"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,0 +1,104 @@
+"""The agent as a process of its own: what a person would start, watch, stop and kill."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+EDGE_AGENT = Path(sys.executable).with_name("edge-agent")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class AgentProcess:
+    """``edge-agent run`` on one configuration file in ``folder``; its log is kept there."""
+
+    def __init__(self, folder: Path, yaml: str, commit_interval: str = "200ms") -> None:
+        self.folder = folder
+        self.commit_interval = commit_interval
+        self.ops = f"127.0.0.1:{free_port()}"
+        self.state = folder / "state"
+        self.log = folder / "agent.log"
+        self.config = folder / "agent.yaml"
+        self.write(yaml)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write(self, yaml: str) -> None:
+        """Write the configuration; where to keep state and where to be watched is added here."""
+        places = (
+            f"outbox: {{directory: {self.state}, commit_interval: {self.commit_interval}}}\n"
+            f"ops: {{http: '{self.ops}', control_socket: {self.folder}/control.sock}}\n"
+        )
+        self.config.write_text(places + yaml)
+
+    def start(self, within_s: float = 30.0) -> None:
+        """Start and wait until it is ready."""
+        with self.log.open("ab") as sink:
+            self.process = subprocess.Popen([EDGE_AGENT, "run", self.config], stdout=sink, stderr=sink)
+        end_s = time.monotonic() + within_s
+        while time.monotonic() < end_s:
+            assert self.process.poll() is None, f"the agent ended: {self.log.read_text()}"
+            try:
+                self._get("readyz")
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"not ready within {within_s} s: {self.log.read_text()}")
+
+    def kill(self) -> None:
+        """End it at once, as a power switch would end the process."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self, within_s: float = 20.0) -> int:
+        """Ask it to stop, as systemd would; return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(within_s)
+
+    def status(self) -> dict[str, object]:
+        """Return ``/status``."""
+        answer: dict[str, object] = json.loads(self._get("status"))
+        return answer
+
+    def metrics(self) -> dict[str, float]:
+        """Return each sample summed over its labels; histogram buckets are ``name|le``."""
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(self._get("metrics")):
+            for sample in family.samples:
+                name = sample.name + (f"|{sample.labels['le']}" if "le" in sample.labels else "")
+                sums[name] = sums.get(name, 0.0) + sample.value
+        return sums
+
+    def _get(self, page: str) -> str:
+        with urllib.request.urlopen(f"http://{self.ops}/{page}", timeout=10) as reply:
+            text: str = reply.read().decode()
+            return text
+
+
+@contextmanager
+def agent(folder: Path, yaml: str, commit_interval: str = "200ms") -> Iterator[AgentProcess]:
+    """Run the agent; on leaving it is stopped if it still runs."""
+    one = AgentProcess(folder, yaml, commit_interval)
+    one.start()
+    try:
+        yield one
+    finally:
+        if one.process is not None and one.process.poll() is None:
+            one.stop()
