@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 from tests.servers.mosquitto import mosquitto
 
+from tests.servers.agent import agent
+
 WARM_UP_S = 8.0
 
 
@@ -77,15 +79,19 @@ HEADER = [
 
 def run(scenario: Scenario, seconds: float) -> Outcome:
     """Run one scenario and measure the agent's process alone."""
-    with tempfile.TemporaryDirectory() as folder, _plc() as plc_port, mosquitto() as broker:
-        with agent(Path(folder), _yaml(scenario, plc_port, broker.port), "1s") as one:
-            assert one.process is not None
-            process = psutil.Process(one.process.pid)
-            time.sleep(WARM_UP_S)
-            before, cpu_before, begin_s = one.metrics(), process.cpu_times(), time.monotonic()
-            time.sleep(seconds)
-            after, cpu_after, end_s = one.metrics(), process.cpu_times(), time.monotonic()
-            rss = process.memory_info().rss
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _plc() as plc_port,
+        mosquitto() as broker,
+        agent(Path(folder), _yaml(scenario, plc_port, broker.port), "1s") as one,
+    ):
+        assert one.process is not None
+        process = psutil.Process(one.process.pid)
+        time.sleep(WARM_UP_S)
+        before, cpu_before, begin_s = one.metrics(), process.cpu_times(), time.monotonic()
+        time.sleep(seconds)
+        after, cpu_after, end_s = one.metrics(), process.cpu_times(), time.monotonic()
+        rss = process.memory_info().rss
     cpu_s = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
 
     def grown(name: str) -> float:
