@@ -1,0 +1,14 @@
+"""Modbus TCP client: coalesced reads, isolation of refused points, several units on one socket."""
+
+from edge_agent.driver import API, DriverSpec, Stability
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.session import ModbusUnit
+
+DRIVER = DriverSpec(
+    protocol="modbus",
+    api=API,
+    config_model=ModbusDevice,
+    create=ModbusUnit,
+    title="Modbus TCP: PLCs, meters, gateways to serial devices",
+    stability=Stability.BETA,
+)
