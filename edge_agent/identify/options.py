@@ -8,7 +8,7 @@ from edge_agent.model import DeviceId, GatewayId, PointName
 
 @dataclass(frozen=True, slots=True)
 class PointIdentity:
-    """A declared point: it gets a code of its own. ``suffix`` empty = by the template."""
+    """A declared point: it gets a code of its own. ``suffix``: see ``DeviceIdentity``."""
 
     name: PointName
     suffix: str = ""
@@ -18,12 +18,20 @@ class PointIdentity:
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """What codes are made of for one device. ``suffix`` empty = by the template."""
+    """What codes are made of for one device.
+
+    Attributes:
+        suffix: empty = by the template; a bare suffix is minted under the own prefix; a whole handle under the
+            own prefix is taken as it is.
+        labels: fill templates; ``serial`` and ``giai`` are also published beside the code.
+        name: for people and exports.
+    """
 
     id: DeviceId
     suffix: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     points: tuple[PointIdentity, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +54,4 @@ class IdentifierOptions:
     gateway_suffix: str = ""
     gateway_labels: Mapping[str, str] = field(default_factory=dict)
     allow_placeholder: bool = False
+    gateway_name: str = ""

@@ -1,0 +1,167 @@
+"""Which object has which code, now and for good."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_agent.clock import Clock
+from edge_agent.errors import IdentifierError
+from edge_agent.identify import lock as locks
+from edge_agent.identify import lockfile
+from edge_agent.identify.codec import Fault
+from edge_agent.identify.lock import Drift, Entry, Lock, Status
+from edge_agent.identify.options import IdentifierOptions
+from edge_agent.identify.plan import GATEWAY, Plan, Planned, device_key, draw, point_key, raise_all
+from edge_agent.model import DeviceId
+
+SCHEMA = "edge.id.v1"
+
+_log = logging.getLogger(__name__)
+
+
+class Assignments:
+    """Codes of the gateway, its devices and their declared points.
+
+    Get one by ``open`` (the agent) or ``read`` (commands that change nothing).
+
+    Attributes:
+        gateway: id of this box.
+        plan: what the configuration asks for.
+        lock: what was given out, merged with the plan.
+        problems: planned codes that are wrong or taken; empty after ``open``.
+    """
+
+    def __init__(self, options: IdentifierOptions, path: Path, clock: Clock, lock: Lock) -> None:
+        self._options = options
+        self._path = path
+        self._clock = clock
+        self.gateway = options.gateway
+        self.plan: Plan = draw(options)
+        merged, taken = locks.merge(lock, self.plan, now=utc(clock), freeze=False)
+        self.lock: Lock = merged
+        self.problems: Sequence[IdentifierError] = (*self.plan.problems, *taken)
+
+    @classmethod
+    def read(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
+        """Merge plan and lock file without changing anything. Blocks.
+
+        Raises:
+            IdentifierError: the lock file cannot be read. Wrong codes are in ``problems``.
+        """
+        return cls(options, lock_path, clock, lockfile.read(lock_path))
+
+    @classmethod
+    async def open(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
+        """Merge plan and lock file and ``record`` the result.
+
+        Raises:
+            IdentifierError: the lock file cannot be used, or a planned code is wrong or taken (all are listed).
+        """
+        assignments = await asyncio.to_thread(cls.read, options, lock_path, clock=clock)
+        raise_all(assignments.problems)
+        await assignments.record()
+        drifted = assignments.drift()
+        if drifted:
+            _log.warning(
+                "templates differ from frozen identifier codes; the frozen ones stay",
+                extra={"count": len(drifted), "first": drifted[0].key, "path": str(lock_path)},
+            )
+        return assignments
+
+    def gateway_code(self) -> str:
+        """Return the gateway's code."""
+        return self.lock[GATEWAY].handle
+
+    def device_code(self, device: DeviceId) -> str | None:
+        """Return the device's code, also of a removed device that had one: its backlog keeps it."""
+        entry = self.lock.get(device_key(device))
+        return entry.handle if entry else None
+
+    def drift(self) -> list[Drift]:
+        """Return the frozen codes that today's templates would make otherwise."""
+        return locks.drift(self.lock, self.plan)
+
+    def directory(self, now: str) -> dict[str, object]:
+        """Return the body of the retained directory message: configured objects only, in order of their names.
+
+        Args:
+            now: when the message is made, ISO 8601.
+        """
+        devices = {device.id: device for device in sorted(self._options.devices, key=lambda item: item.id)}
+        points = sorted((device.id, point.name) for device in devices.values() for point in device.points)
+        return {
+            "schema": SCHEMA,
+            "ts": now,
+            "gateway": self._public(GATEWAY),
+            "devices": {name: self._public(device_key(name)) for name in devices},
+            "points": {f"{device}/{name}": self._public(point_key(device, name)) for device, name in points},
+        }
+
+    async def record(self) -> None:
+        """Record first sight of new objects and removal of old ones, without freezing anything.
+
+        A file that cannot be written now costs that record only, with a warning. Cancellation leaves the old or
+        the new file, whole.
+
+        Raises:
+            IdentifierError: the lock file cannot be used, or another object got a code meanwhile.
+        """
+        try:
+            await self._record(freeze=False)
+        except IdentifierError as exc:
+            if exc.code != Fault.LOCK_IO:
+                raise
+            _log.warning(
+                "identifier codes cannot be recorded now", extra={"path": str(self._path), "error": str(exc)}
+            )
+
+    async def freeze(self) -> None:
+        """Make today's codes final and take over what other processes recorded meanwhile. Idempotent.
+
+        Cancellation leaves the old or the new file, whole; call it again before publishing a code.
+
+        Raises:
+            IdentifierError: the lock file cannot be read or written, or another object got a code meanwhile.
+        """
+        await self._record(freeze=True)
+
+    async def _record(self, *, freeze: bool) -> None:
+        self.lock = await asyncio.to_thread(self._merge_into_file, self.lock, freeze=freeze)
+
+    def _merge_into_file(self, known: Lock, *, freeze: bool) -> Lock:
+        """Runs in a thread: touches no attribute that the loop changes."""
+        with lockfile.guard(self._path):
+            on_disk = lockfile.read(self._path)
+            # A file that somebody removed under the running agent does not free the codes it has published.
+            base = {**{key: entry for key, entry in known.items() if entry.frozen_at}, **on_disk}
+            merged, problems = locks.merge(base, self.plan, now=utc(self._clock), freeze=freeze)
+            raise_all(problems)
+            if merged != on_disk:
+                lockfile.write(self._path, merged)
+        return merged
+
+    def _public(self, key: str) -> dict[str, object]:
+        entry: Entry = self.lock[key]
+        planned: Planned = self.plan.objects[key]
+        body: dict[str, object] = {"handle": entry.handle, "status": entry.status.value}
+        if entry.status is Status.REGISTERED and entry.registered_at:
+            body["registeredAt"] = entry.registered_at
+        alt = _alt(planned.labels)
+        if any(alt.values()):
+            body["alt"] = alt
+        if planned.semantic_id:
+            body["semanticId"] = planned.semantic_id
+        if planned.unit:
+            body["unit"] = planned.unit
+        return body
+
+
+def utc(clock: Clock) -> str:
+    """Return data time as the lock file writes it."""
+    return datetime.fromtimestamp(clock.now_ns() // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _alt(labels: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: labels.get(name) for name in ("serial", "giai")}
