@@ -1,0 +1,16 @@
+"""Driver for OPC UA servers: subscriptions and cyclic reads. Light: asyncua is imported when a device connects."""
+
+from edge_agent.driver import DriverSpec, Stability
+from edge_agent_opcua.config import OpcUaDevice
+from edge_agent_opcua.device import create
+
+__all__ = ["DRIVER"]
+
+DRIVER = DriverSpec(
+    protocol="opcua",
+    api=0,
+    config_model=OpcUaDevice,
+    create=create,
+    title="OPC UA client: subscribes to or polls the variables of a server (CNC, PLC, SCADA)",
+    stability=Stability.BETA,
+)

@@ -1,0 +1,40 @@
+"""One configured OPC UA server: what is polled, what is reported, and how to connect."""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from edge_agent.driver import Context, Session
+from edge_agent_opcua.config import Mode, OpcUaDevice
+from edge_agent_opcua.plan import Read, addresses, points_of, reads
+
+_SESSION = "edge_agent_opcua.session"
+
+
+class Device:
+    """See ``edge_agent.driver.Device``."""
+
+    def __init__(self, context: Context, config: OpcUaDevice) -> None:
+        self.polled: Sequence[int] = points_of(config, Mode.POLL)
+        self.reported: Sequence[int] = points_of(config, Mode.SUBSCRIBE)
+        self._clock = context.clock
+        self._config = config
+        self._nodes = addresses(config)
+
+    def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Read]:
+        return reads(self._nodes, points, refused)
+
+    async def connect(self) -> Session:
+        if _SESSION not in sys.modules:
+            # asyncua takes most of a second to import: on a thread, and only where a device needs it.
+            await asyncio.to_thread(importlib.import_module, _SESSION)
+        from edge_agent_opcua.session import open_session  # noqa: PLC0415 - lazily, see above
+
+        return await open_session(self._config, self._nodes, self._clock)
+
+
+def create(context: Context, config: OpcUaDevice) -> Device:
+    """Make the device of a validated config."""
+    return Device(context, config)

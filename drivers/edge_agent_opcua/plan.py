@@ -1,0 +1,135 @@
+"""From the configuration to what is asked of a server. Pure: the server's limits are applied by the session."""
+
+import math
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edge_agent_opcua.config import Mode, OpcUaDevice
+from edge_agent_opcua.node_id import NodeAddress, parse_node_id
+
+MAX_OPERATIONS = 1000  # of one request, where a server names no limit
+MAX_SEQUENCE = 0xFFFF_FFFF
+QUEUE_HEADROOM = 2  # samples kept at the server, per sample taken between two publications
+MIN_KEEP_ALIVES = 3  # OPC 10000-4 §5.14.2.2: the lifetime is at least three times the keep-alive
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One point that the server reports by itself.
+
+    Attributes:
+        sampling_s: 0 = as fast as the server can.
+        queue_size: samples that the server keeps between two publications; the oldest is given up first.
+    """
+
+    point: int
+    sampling_s: float
+    queue_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One planned exchange: a cyclic read of ``points``, split by the session as the server's limits demand."""
+
+    points: tuple[int, ...]
+    nodes: tuple[NodeAddress, ...]
+
+    def __str__(self) -> str:
+        more = f" … {self.nodes[-1]}" if len(self.nodes) > 1 else ""
+        return f"Read {len(self.nodes)} values: {self.nodes[0]}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What is asked of the server's subscription."""
+
+    interval_s: float
+    keep_alive_count: int
+    lifetime_count: int
+
+
+def addresses(config: OpcUaDevice) -> tuple[NodeAddress, ...]:
+    """Return the node of each point, by point index."""
+    return tuple(parse_node_id(point.node) for point in config.points)
+
+
+def points_of(config: OpcUaDevice, mode: Mode) -> tuple[int, ...]:
+    """Return the indexes of the points that are collected in ``mode``."""
+    return tuple(i for i, point in enumerate(config.points) if (point.mode or config.mode) is mode)
+
+
+def items(config: OpcUaDevice) -> tuple[Item, ...]:
+    """Return the points that the server shall report, with their sampling."""
+    publishing_s = _publishing_s(config)
+    result = []
+    for index in points_of(config, Mode.SUBSCRIBE):
+        point = config.points[index]
+        sampling_s = _first(
+            point.sampling_interval, point.interval, config.sampling_interval, default=config.interval
+        )
+        samples = publishing_s / sampling_s if sampling_s else 1.0
+        result.append(Item(index, sampling_s, config.queue_size or max(2, math.ceil(QUEUE_HEADROOM * samples))))
+    return tuple(result)
+
+
+def publishing(config: OpcUaDevice) -> Publishing:
+    """Return the parameters of the subscription."""
+    interval_s = _publishing_s(config)
+    keep_alive_count = max(1, round(config.keep_alive / interval_s))
+    lifetime_count = max(MIN_KEEP_ALIVES * keep_alive_count, math.ceil(config.session_timeout / interval_s))
+    return Publishing(interval_s, keep_alive_count, lifetime_count)
+
+
+def session_timeout_s(config: OpcUaDevice) -> float:
+    """Return the session time-out to ask for: three of the slowest polls must fit into it."""
+    polled = (config.points[i].interval or config.interval for i in points_of(config, Mode.POLL))
+    return max(config.session_timeout, 3 * max(polled, default=0.0))
+
+
+def reads(nodes: Sequence[NodeAddress], points: Sequence[int], refused: AbstractSet[int]) -> tuple[Read, ...]:
+    """Group ``points`` into exchanges; one that is in ``refused`` has one of its own."""
+    shared = sorted(set(points) - refused)
+    alone = [[point] for point in sorted(set(points) & refused)]
+    groups = [*chunks(shared, MAX_OPERATIONS), *alone]
+    return tuple(Read(tuple(group), tuple(nodes[point] for point in group)) for group in groups)
+
+
+def chunks(things: Sequence[T], limit: int) -> Iterator[Sequence[T]]:
+    """Yield ``things`` in order, at most ``limit`` at a time."""
+    for start in range(0, len(things), limit):
+        yield things[start : start + limit]
+
+
+def missed(expected: int | None, sequence: int, *, is_keep_alive: bool) -> int:
+    """Return how many notifications are missing between the ``expected`` sequence number and ``sequence``.
+
+    A keep-alive carries the number of the notification that comes next (OPC 10000-4 §7.26). Numbers behind the
+    expected one, which some servers put into keep-alives, mean nothing is missing.
+
+    Args:
+        expected: None before the first notification.
+        sequence: what came.
+        is_keep_alive: the notification held no data.
+    """
+    if expected is None or sequence == expected:
+        return 0
+    if sequence > expected:
+        return sequence - expected
+    return 0 if is_keep_alive else 1
+
+
+def following(sequence: int) -> int:
+    """Return the number after ``sequence``: 32 bit, never 0 (OPC 10000-4 §7.26)."""
+    return 1 if sequence >= MAX_SEQUENCE else sequence + 1
+
+
+def _publishing_s(config: OpcUaDevice) -> float:
+    return _first(config.publishing_interval, default=config.interval)
+
+
+def _first(*values: float | None, default: float) -> float:
+    return next((value for value in values if value is not None), default)

@@ -1,0 +1,119 @@
+"""The only place that names the errors of asyncua: what they mean, and what a person can do."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asyncua import ua
+from asyncua.crypto.uacrypto import InvalidSignature
+
+from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
+
+# What a hostile, broken or vanished server can make the library raise; anything else is a bug of ours.
+FOREIGN = (
+    ua.UaError,
+    OSError,  # and TimeoutError
+    AssertionError,  # a refused secure channel
+    InvalidSignature,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+_CODES = ua.StatusCodes
+_HINTS = {
+    _CODES.BadUserAccessDenied: "the server refuses this user: check `user:` and `password:`",
+    _CODES.BadIdentityTokenRejected: "the server refuses this user: check `user:` and `password:`",
+    _CODES.BadIdentityTokenInvalid: "the server does not take this kind of user: check `user:` and `password:`",
+    _CODES.BadCertificateUntrusted: "the server does not trust our certificate: make it trusted there",
+    _CODES.BadSecurityChecksFailed: "the server refuses our certificate: make it trusted there",
+    _CODES.BadCertificateInvalid: "the server finds our certificate invalid: check `certificate:`",
+    _CODES.BadCertificateTimeInvalid: "our certificate has expired, or a clock is wrong",
+    _CODES.BadCertificateUriInvalid: "our certificate names another application: check `application_uri:`",
+    _CODES.BadCertificateUseNotAllowed: "our certificate is not meant for client authentication",
+    _CODES.BadTooManySessions: "the server has no session left: close another client, or wait for its time-out",
+    _CODES.BadTooManySubscriptions: "the server has no subscription left: close another client",
+    _CODES.BadTcpEndpointUrlInvalid: "the server does not know this address: check `url:`",
+}
+_SESSION_IS_DEAD = {
+    _CODES.BadConnectionClosed,
+    _CODES.BadNoSubscription,
+    _CODES.BadNotConnected,
+    _CODES.BadSecureChannelClosed,
+    _CODES.BadSecureChannelIdInvalid,
+    _CODES.BadSecureChannelTokenUnknown,
+    _CODES.BadServerHalted,
+    _CODES.BadSessionClosed,
+    _CODES.BadSessionIdInvalid,
+    _CODES.BadSessionNotActivated,
+    _CODES.BadShutdown,
+    _CODES.BadSubscriptionIdInvalid,
+}
+TOO_MUCH = {
+    _CODES.BadEncodingLimitsExceeded,
+    _CODES.BadRequestTooLarge,
+    _CODES.BadResponseTooLarge,
+    _CODES.BadTooManyOperations,
+}
+
+
+@contextmanager
+def whole_session(url: str, doing: str) -> Iterator[None]:
+    """What fails inside ends the session.
+
+    Raises:
+        DeviceUnavailableError: for every error of the library.
+    """
+    try:
+        yield
+    except DriverError:
+        raise
+    except FOREIGN as exc:
+        raise DeviceUnavailableError(f"{url}: {doing}: {explain(exc)}") from exc
+
+
+@contextmanager
+def one_exchange(url: str, doing: str) -> Iterator[None]:
+    """What fails inside voids the exchange, or ends the session if that is what it means.
+
+    Raises:
+        DeviceUnavailableError: the connection or the server's side of the session is gone.
+        ExchangeError: for every other error of the library.
+    """
+    try:
+        yield
+    except DriverError:
+        raise
+    except FOREIGN as exc:
+        if _is_fatal(exc):
+            raise DeviceUnavailableError(f"{url}: {doing}: {explain(exc)}") from exc
+        raise ExchangeError(f"{url}: {doing}: {explain(exc)}") from exc
+
+
+def explain(exc: BaseException) -> str:
+    """Return what happened and, where one can tell, what to do about it."""
+    if isinstance(exc, ua.UaStatusCodeError):
+        name = ua.StatusCode(exc.code).name
+        return f"{_HINTS[exc.code]} ({name})" if exc.code in _HINTS else name
+    if isinstance(exc, AssertionError):
+        return "the server refuses the secure channel: it may not trust our certificate"
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, InvalidSignature):
+        return "the server's signature is wrong"
+    return str(exc) or type(exc).__name__
+
+
+def status_of(exc: BaseException) -> int | None:
+    """Return the StatusCode that the server answered with, if that is what ``exc`` is."""
+    return int(exc.code) if isinstance(exc, ua.UaStatusCodeError) else None
+
+
+def _is_fatal(exc: BaseException) -> bool:
+    if isinstance(exc, ua.UaStatusCodeError):
+        return exc.code in _SESSION_IS_DEAD
+    return isinstance(exc, OSError) and not isinstance(exc, TimeoutError)

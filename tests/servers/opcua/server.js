@@ -1,0 +1,179 @@
+// An OPC UA server for tests: node server.js '{"users":{"op":"secret"}, …}'.
+// Prints one line of JSON ({"port":…}) when it is ready; ends when its standard input closes.
+"use strict";
+
+const { createRequire } = require("node:module");
+const net = require("node:net");
+const path = require("node:path");
+
+console.log = console.info = console.debug = console.error; // standard output is for the port alone
+
+const options = {
+    port: 0, // 0: a free one
+    modules: __dirname, // folder that has node_modules
+    limits: {}, // operation limits that are announced and enforced, such as {"maxNodesPerRead": 100}
+    floats: 300, // variables Float.000 … whose value is their number and a half
+    bench: 0, // variables Bench.0000 … that all change every benchInterval
+    benchInterval: 100, // milliseconds
+    security: false, // true: also Basic256Sha256, Sign and SignAndEncrypt
+    certificate: undefined, // PEM files
+    key: undefined,
+    pki: undefined, // folder with trusted/certs/*.der
+    anonymous: true,
+    users: {}, // name to password
+    filler: 0, // namespaces registered ahead of the tested one: shuffles its index
+    ...JSON.parse(process.argv[2] || "{}"),
+};
+
+const load = createRequire(path.join(options.modules, "package.json"));
+const { OPCUAServer } = load("node-opcua-server");
+const { OPCUACertificateManager } = load("node-opcua-certificate-manager");
+const { DataType, Variant, VariantArrayType } = load("node-opcua-variant");
+const { StatusCodes } = load("node-opcua-status-code");
+const { MessageSecurityMode, SecurityPolicy } = load("node-opcua-secure-channel");
+
+function freePort() {
+    return new Promise((resolve, reject) => {
+        const probe = net.createServer();
+        probe.once("error", reject);
+        probe.listen(0, "127.0.0.1", () => {
+            const { port } = probe.address();
+            probe.close(() => resolve(port));
+        });
+    });
+}
+
+function pad(number, width) {
+    return String(number).padStart(width, "0");
+}
+
+function addVariables(addressSpace) {
+    const namespace = addressSpace.registerNamespace("http://example.com/cnc");
+    const folder = namespace.addFolder(addressSpace.rootFolder.objects, { browseName: "CNC" });
+    const add = (name, dataType, value, more = {}) => {
+        const variable = namespace.addVariable({
+            componentOf: folder,
+            browseName: name,
+            nodeId: `s=${name}`,
+            dataType,
+            minimumSamplingInterval: 10,
+            ...more,
+        });
+        if (value !== undefined) {
+            variable.setValueFromSource({ dataType, arrayType: VariantArrayType.Scalar, value });
+        }
+        return variable;
+    };
+
+    for (let i = 0; i < options.floats; i++) {
+        add(`Float.${pad(i, 3)}`, DataType.Double, i + 0.5);
+    }
+    namespace.addVariable({
+        componentOf: folder, browseName: "Numeric", nodeId: "i=5001", dataType: DataType.UInt16,
+    }).setValueFromSource({ dataType: DataType.UInt16, value: 65535 });
+
+    add("Running", DataType.Boolean, true);
+    add("Program", DataType.String, "O1234 齿轮");
+    add("Label", DataType.LocalizedText, { locale: "en", text: "Spindle" });
+    add("Feed", DataType.Float, 1.5);
+    add("SByte", DataType.SByte, -128);
+    add("Byte", DataType.Byte, 255);
+    add("Int16", DataType.Int16, -32768);
+    add("Int32", DataType.Int32, -2147483648);
+    add("UInt32", DataType.UInt32, 4294967295);
+    add("PartCount", DataType.Int64, [0x00200000, 0x00000001]); // 2^53 + 1
+    add("UInt64", DataType.UInt64, [0xffffffff, 0xffffffff]);
+    add("Started", DataType.DateTime, new Date("2026-01-02T03:04:05.678Z"));
+    add("Guid", DataType.Guid, "72962B91-FA75-4AE6-8D28-B404DC7DAF63");
+    add("Blob", DataType.ByteString, Buffer.from([0, 1, 255]));
+    add("NotANumber", DataType.Double, NaN);
+
+    const axes = add("Axes", DataType.Double, undefined, { valueRank: 1, arrayDimensions: [3] });
+    axes.setValueFromSource(new Variant({
+        dataType: DataType.Double, arrayType: VariantArrayType.Array, value: [1, 2, 3],
+    }));
+    const stateType = namespace.addEnumerationType({
+        browseName: "MachineState", enumeration: ["Stopped", "Running", "Alarm"],
+    });
+    const state = add("State", stateType.nodeId);
+    state.setValueFromSource({ dataType: DataType.Int32, value: 1 });
+
+    add("Broken", DataType.Double).setValueFromSource(
+        { dataType: DataType.Double, value: 0 }, StatusCodes.BadSensorFailure,
+    );
+    add("Doubtful", DataType.Double).setValueFromSource(
+        { dataType: DataType.Double, value: 7.5 }, StatusCodes.UncertainLastUsableValue,
+    );
+    add("Stamped", DataType.Double).setValueFromSource(
+        { dataType: DataType.Double, value: 1 }, StatusCodes.Good, new Date("2026-01-02T03:04:05.678Z"),
+    );
+    addChanging(add);
+}
+
+function addChanging(add) {
+    const counter = add("Counter", DataType.Int32, 0);
+    const sine = add("Sine", DataType.Double, 0);
+    const flicker = add("Flicker", DataType.Double, 0);
+    let n = 0;
+    setInterval(() => {
+        n += 1;
+        counter.setValueFromSource({ dataType: DataType.Int32, value: n });
+        sine.setValueFromSource({ dataType: DataType.Double, value: Math.sin(n / 10) });
+        const status = n % 2 ? StatusCodes.BadNoCommunication : StatusCodes.Good;
+        flicker.setValueFromSource({ dataType: DataType.Double, value: n }, status);
+    }, 50);
+
+    const bench = [];
+    for (let i = 0; i < options.bench; i++) {
+        bench.push(add(`Bench.${pad(i, 4)}`, DataType.Double, 0));
+    }
+    if (bench.length) {
+        let tick = 0;
+        setInterval(() => {
+            tick += 1;
+            bench.forEach((variable, i) => {
+                variable.setValueFromSource({ dataType: DataType.Double, value: tick + i / 10000 });
+            });
+        }, options.benchInterval);
+    }
+}
+
+async function main() {
+    const pki = (folder) => new OPCUACertificateManager({
+        rootFolder: path.join(options.pki, folder), automaticallyAcceptUnknownCertificate: false, disableFileWatchers: true,
+    });
+    const port = options.port || await freePort();
+    const server = new OPCUAServer({
+        host: "127.0.0.1",
+        hostname: "127.0.0.1",
+        port,
+        securityPolicies: [SecurityPolicy.None, ...(options.security ? [SecurityPolicy.Basic256Sha256] : [])],
+        securityModes: [
+            MessageSecurityMode.None,
+            ...(options.security ? [MessageSecurityMode.Sign, MessageSecurityMode.SignAndEncrypt] : []),
+        ],
+        certificateFile: options.certificate,
+        privateKeyFile: options.key,
+        serverCertificateManager: pki("server"),
+        userCertificateManager: pki("user"),
+        allowAnonymous: options.anonymous,
+        userManager: { isValidUser: (name, password) => options.users[name] === password },
+        serverInfo: { applicationUri: "urn:edge-agent:test-server" },
+        serverCapabilities: { operationLimits: options.limits, maxSessions: 100 },
+    });
+    await server.initialize();
+    for (let i = 0; i < options.filler; i++) {
+        server.engine.addressSpace.registerNamespace(`http://example.com/filler/${i}`);
+    }
+    addVariables(server.engine.addressSpace);
+    await server.start();
+
+    process.stdin.resume();
+    process.stdin.on("end", () => process.exit(0));
+    process.stdout.write(`${JSON.stringify({ port })}\n`);
+}
+
+main().catch((error) => {
+    process.stderr.write(`${error.stack}\n`);
+    process.exit(1);
+});
