@@ -47,6 +47,7 @@ class EdgeLog:
         Args:
             message: constant text; values go into ``fields``.
             exc_info: adds its traceback to the line; for what is a bug.
+            **fields: go with this line.
         """
         now_s = self._monotonic_s()
         self.failures += 1
@@ -68,9 +69,7 @@ class EdgeLog:
         self._write(logging.INFO, message, None, {"failures": self.failures, "for_s": for_s, **fields})
         self.failures = 0
 
-    def _write(
-        self, level: int, message: str, exc_info: BaseException | None, fields: dict[str, object]
-    ) -> None:
+    def _write(self, level: int, message: str, exc_info: BaseException | None, fields: dict[str, object]) -> None:
         now_s = self._monotonic_s()
         if now_s - self._period_began_s >= self._remind_every_s:
             self._period_began_s, self._lines = now_s, 0

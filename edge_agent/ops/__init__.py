@@ -1,1 +1,1 @@
-"""Ops: see docs/adr and the modules of this folder."""
+"""Watching and operating a running agent: metrics, health, status, logs, the service manager."""

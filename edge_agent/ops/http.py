@@ -1,0 +1,203 @@
+"""The agent's own pages: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, over TCP and a Unix socket.
+
+They only show; nothing here changes anything. The pages are the same on both.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.ops.options import OpsOptions
+
+_log = logging.getLogger(__name__)
+
+SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un holds 108 with the final zero, unix(7)
+_SOCKET_MODE = 0o660
+_SHUTDOWN_S = 1.0
+
+Reasons = Callable[[], list[str]]
+_INDEX = """edge-agent
+
+/status   devices, outbox and publishers, as JSON
+/metrics  for Prometheus
+/livez    200 while the tasks make progress, else 503 and the reasons
+/readyz   200 while readings can be kept, else 503 and the reasons
+"""
+
+
+class OpsServer:
+    """Serves the pages.
+
+    Args:
+        registry: what ``/metrics`` exports.
+        status: body of ``/status``; what JSON has no word for is printed with ``str``.
+        live: reasons why the agent is not alive; empty = alive.
+        ready: reasons why it is not ready; empty = ready.
+
+    Attributes:
+        started: set when both listeners accept connections.
+        address: host and port of the TCP listener, None before ``started`` or without one.
+    """
+
+    def __init__(
+        self,
+        options: OpsOptions,
+        registry: CollectorRegistry,
+        *,
+        status: Callable[[], dict[str, object]],
+        live: Reasons,
+        ready: Reasons,
+    ) -> None:
+        self._options = options
+        self._registry = registry
+        self._status = status
+        self._live = live
+        self._ready = ready
+        self.started = asyncio.Event()
+        self.address: tuple[str, int] | None = None
+
+    async def run(self) -> NoReturn:
+        """Task ``ops``: serve until cancelled. Afterwards the port is free and the socket's file is gone.
+
+        Raises:
+            EdgeAgentError: the port or the socket cannot be had; says what to do.
+        """
+        application = web.Application()
+        application.router.add_get("/", self._get_index)
+        application.router.add_get("/metrics", self._get_metrics)
+        application.router.add_get("/livez", _health(self._live))
+        application.router.add_get("/readyz", _health(self._ready))
+        application.router.add_get("/status", self._get_status)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        async with AsyncExitStack() as stack:
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await self._listen_unix(runner, stack)
+            await self._listen_tcp(runner)
+            self.started.set()
+            await asyncio.get_running_loop().create_future()
+        raise AssertionError("a future that nobody knows was resolved")
+
+    async def _listen_tcp(self, runner: web.AppRunner) -> None:
+        host, port = self._options.http_host, self._options.http_port
+        if port is None:
+            return
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise EdgeAgentError(
+                f"cannot serve status and metrics on {host}:{port}: {_cause(exc)}; "
+                "set ops.http to another address, or to a port of 0 for any free one"
+            ) from exc
+        bound_host, bound_port = runner.addresses[-1][:2]
+        self.address = (bound_host, bound_port)
+        _log.info("status and metrics", extra={"url": f"http://{_in_url(bound_host)}:{bound_port}/"})
+
+    async def _listen_unix(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:
+        path = self._options.control_socket
+        try:
+            sock, inode = await asyncio.to_thread(_bind, path)
+            stack.push_async_callback(asyncio.to_thread, _remove_own, path, inode)
+            await web.SockSite(runner, sock).start()
+        except OSError as exc:
+            raise EdgeAgentError(
+                f"cannot make the control socket {path}: {exc.strerror or exc}; "
+                "set ops.control_socket to another path"
+            ) from exc
+
+    async def _get_index(self, _request: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # On a thread: with hundreds of devices this takes tens of milliseconds.
+        body = await asyncio.to_thread(encode, self._registry)
+        response = web.Response(body=body, headers={"Content-Type": content_type})
+        response.enable_compression()
+        return response
+
+    async def _get_status(self, _request: web.Request) -> web.Response:
+        return _json(self._status())
+
+
+def _health(reasons: Reasons) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def get(_request: web.Request) -> web.Response:
+        why_not = reasons()
+        return _json({"ok": not why_not, "reasons": why_not}, status=503 if why_not else 200)
+
+    return get
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    text = msgspec.json.encode(body, enc_hook=str)
+    return web.Response(body=text, status=status, content_type="application/json", charset="utf-8")
+
+
+def _bind(path: Path) -> tuple[socket.socket, int]:
+    """Return a bound socket, not yet listening, that its owner and group may use, and its file's inode.
+
+    A socket file that nobody answers at is removed; anything else at ``path`` is left alone.
+
+    Raises:
+        OSError: why not.
+    """
+    if len(bytes(path)) > SOCKET_PATH_MAX_BYTES:
+        raise OSError(errno.ENAMETOOLONG, f"the path has {len(bytes(path))} of {SOCKET_PATH_MAX_BYTES} bytes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+        path.chmod(_SOCKET_MODE)  # before anybody can connect: it does not listen yet
+        sock.settimeout(0)
+        return sock, path.lstat().st_ino
+    except OSError:
+        sock.close()
+        raise
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file that is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another agent answers there")
+
+
+def _remove_own(path: Path, inode: int) -> None:
+    """Remove the socket's file unless somebody has put another one there."""
+    with suppress(FileNotFoundError):
+        if path.lstat().st_ino == inode:
+            path.unlink()
+
+
+def _cause(exc: OSError) -> str:
+    # asyncio wraps bind()'s error into a sentence that repeats the address; the number alone says why.
+    return os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else (exc.strerror or str(exc))
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
