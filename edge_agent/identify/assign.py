@@ -53,15 +53,24 @@ class Assignments:
         return cls(options, lock_path, clock, lockfile.read(lock_path))
 
     @classmethod
-    async def open(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
-        """Merge plan and lock file and ``record`` the result.
+    def open(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
+        """Merge plan and lock file and record first sight of new objects and removal of old ones. Blocks.
+
+        A file that cannot be written now costs that record only, with a warning; ``freeze`` insists.
 
         Raises:
             IdentifierError: the lock file cannot be used, or a planned code is wrong or taken (all are listed).
         """
-        assignments = await asyncio.to_thread(cls.read, options, lock_path, clock=clock)
+        assignments = cls.read(options, lock_path, clock=clock)
         raise_all(assignments.problems)
-        await assignments.record()
+        try:
+            assignments.lock = assignments.merge_into_file(assignments.lock, freeze=False)
+        except IdentifierError as exc:
+            if exc.code != Fault.LOCK_IO:
+                raise
+            _log.warning(
+                "identifier codes cannot be recorded now", extra={"path": str(lock_path), "error": str(exc)}
+            )
         drifted = assignments.drift()
         if drifted:
             _log.warning(
@@ -99,24 +108,6 @@ class Assignments:
             "points": {f"{device}/{name}": self._public(point_key(device, name)) for device, name in points},
         }
 
-    async def record(self) -> None:
-        """Record first sight of new objects and removal of old ones, without freezing anything.
-
-        A file that cannot be written now costs that record only, with a warning. Cancellation leaves the old or
-        the new file, whole.
-
-        Raises:
-            IdentifierError: the lock file cannot be used, or another object got a code meanwhile.
-        """
-        try:
-            await self._record(freeze=False)
-        except IdentifierError as exc:
-            if exc.code != Fault.LOCK_IO:
-                raise
-            _log.warning(
-                "identifier codes cannot be recorded now", extra={"path": str(self._path), "error": str(exc)}
-            )
-
     async def freeze(self) -> None:
         """Make today's codes final and take over what other processes recorded meanwhile. Idempotent.
 
@@ -125,22 +116,33 @@ class Assignments:
         Raises:
             IdentifierError: the lock file cannot be read or written, or another object got a code meanwhile.
         """
-        await self._record(freeze=True)
+        self.lock = await asyncio.to_thread(self.merge_into_file, self.lock, freeze=True)
 
-    async def _record(self, *, freeze: bool) -> None:
-        self.lock = await asyncio.to_thread(self._merge_into_file, self.lock, freeze=freeze)
+    def merge_into_file(self, known: Lock, *, freeze: bool) -> Lock:
+        """Bring the lock file up to date with ``known`` and the plan and return its content. Blocks.
 
-    def _merge_into_file(self, known: Lock, *, freeze: bool) -> Lock:
-        """Runs in a thread: touches no attribute that the loop changes."""
+        Changes no attribute, so that it may run in a thread.
+
+        Raises:
+            IdentifierError: as ``freeze``.
+        """
+        merged, on_disk = self._merged(known, freeze=freeze)
+        if merged == on_disk:  # the usual case, and all that a disk which is full or read-only now allows
+            return merged
         with lockfile.guard(self._path):
-            on_disk = lockfile.read(self._path)
-            # A file that somebody removed under the running agent does not free the codes it has published.
-            base = {**{key: entry for key, entry in known.items() if entry.frozen_at}, **on_disk}
-            merged, problems = locks.merge(base, self.plan, now=utc(self._clock), freeze=freeze)
-            raise_all(problems)
+            merged, on_disk = self._merged(known, freeze=freeze)
             if merged != on_disk:
                 lockfile.write(self._path, merged)
         return merged
+
+    def _merged(self, known: Lock, *, freeze: bool) -> tuple[Lock, Lock]:
+        """Return what the file should hold and what it holds."""
+        on_disk = lockfile.read(self._path)
+        # A file that somebody removed under the running agent does not free the codes it has published.
+        base = {**{key: entry for key, entry in known.items() if entry.frozen_at}, **on_disk}
+        merged, problems = locks.merge(base, self.plan, now=utc(self._clock), freeze=freeze)
+        raise_all(problems)
+        return merged, on_disk
 
     def _public(self, key: str) -> dict[str, object]:
         entry: Entry = self.lock[key]

@@ -144,6 +144,7 @@ class _Ledger:
         self.unchanged = 0
         self._owners = handle_owners(self.lock)
         self._keys = {entry.handle: key for key, entry in self.lock.items()}
+        self._folded = {handle.casefold(): handle for handle in self._keys}
 
     def take(self, statements: tuple[Statement, ...]) -> None:
         for statement in statements:
@@ -164,15 +165,15 @@ class _Ledger:
         if said.gateway and said.gateway != self._options.gateway:
             raise _refused(
                 f"{said.handle!r} comes from gateway {said.gateway}, this is {self._options.gateway}; "
-                "a box that replaces another one keeps its gateway id",
+                "a box that replaces another one keeps its gateway id"
             )
         key = said.key or self._keys.get(said.handle) or self._unknown(said.handle)
         entry = self.lock.get(key)
-        if entry and entry.frozen_at and entry.handle != said.handle:
-            raise _refused(
-                f"{key} has {entry.handle!r} since {entry.frozen_at}, it cannot become {said.handle!r}",
-            )
         before = entry if entry and entry.frozen_at else None
+        if before and before.handle != said.handle:
+            raise _refused(
+                f"{key} has {before.handle!r} since {before.frozen_at}, it cannot become {said.handle!r}"
+            )
         after = self._stated(before or self._admitted(key, code, said), said)
         if after == before:
             self.unchanged += 1
@@ -205,9 +206,9 @@ class _Ledger:
         return replace(entry, status=said.status, registered_at=registered_at, note=note)
 
     def _unknown(self, handle: str) -> str:
-        for known in self._keys:
-            if known.casefold() == handle.casefold():
-                raise _refused(f"{handle!r} is not known here; {known!r} is, and case counts")
+        known = self._folded.get(handle.casefold())
+        if known:
+            raise _refused(f"{handle!r} is not known here; {known!r} is, and case counts")
         raise _refused(f"{handle!r} is not known here, and the line names no object that could get it")
 
 

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(options: IdentifierOptions, path: Path, now_ns: int = START_NS) -> Assignments:
-    return asyncio.run(Assignments.open(options, path, clock=FakeClock(now_ns)))
+    return Assignments.open(options, path, clock=FakeClock(now_ns))
 
 
 def freeze(codes: Assignments) -> None:
@@ -204,7 +204,8 @@ def test_freezing_again_writes_nothing(path: Path) -> None:
 
 
 def test_a_lock_file_removed_under_the_running_agent_comes_back(path: Path) -> None:
-    codes = frozen(site(), path)
+    frozen(site(), path)
+    codes = frozen(site(device_template="DEV.{device}"), path)
     before = path.read_bytes()
     path.unlink()
     freeze(codes)
@@ -244,6 +245,15 @@ def test_a_disk_that_cannot_be_written_costs_a_warning_at_start_and_an_error_at_
     with pytest.raises(IdentifierError, match="No space left") as caught:
         freeze(codes)
     assert caught.value.code == Fault.LOCK_IO
+
+
+def test_codes_that_are_frozen_already_need_no_disk_that_can_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen(site(), path)
+    monkeypatch.setattr("edge_agent.identify.lockfile.guard", None)
+    monkeypatch.setattr("edge_agent.identify.lockfile.write", None)
+    assert frozen(site(), path).lock == lockfile.read(path)
 
 
 def test_the_directory_says_what_the_reference_says(path: Path) -> None:

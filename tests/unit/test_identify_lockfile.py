@@ -28,7 +28,7 @@ async def main(path, own, rounds):
     for i in range(rounds):
         devices = tuple(DeviceIdentity(f"{own}-{k}") for k in range(i + 1))
         options = IdentifierOptions("88.101.1", "gw-01", devices)
-        await (await Assignments.open(options, path, clock=SystemClock())).freeze()
+        await (await asyncio.to_thread(Assignments.open, options, path, clock=SystemClock())).freeze()
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
 """
