@@ -1,0 +1,151 @@
+/* A Modbus TCP device (several units) for tests, on libmodbus: not Python, not by the authors of our client.
+ *
+ * Every value tells where it comes from: register = 1000 * unit + address (input registers + 30000), modulo 65536;
+ * coil = bit 0 of (address / 3 + unit), discrete input = its opposite. So a value under a wrong name shows.
+ *
+ * Usage: libmodbus_server LOG [OPTION ARGUMENT ...]; prints its port and serves until stdin ends.
+ *   set UNIT:TABLE:ADDRESS:HEX        registers (four digits each); TABLE is a reading function code, 3 or 4
+ *   illegal UNIT:TABLE:FIRST:LAST     exception 2 for a read that touches these addresses
+ *   most UNIT:COUNT                   exception 3 for a read of more than COUNT
+ *   exception UNIT:CODE               every request to the unit gets this exception
+ *   silent UNIT                       requests to the unit get no answer
+ *   delay UNIT:MS                     answers of the unit come late; the others wait
+ * LOG gets one line for each request: unit function address count.
+ */
+#include <errno.h>
+#include <modbus.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#define UNITS 256
+#define ADDRESSES 65536
+#define RULES 256
+
+struct rule { char kind; int unit, table, first, last; };
+
+static modbus_mapping_t *units[UNITS];
+static struct rule rules[RULES];
+static int rule_count;
+
+static modbus_mapping_t *mapping(int unit)
+{
+    if (units[unit] == NULL) {
+        modbus_mapping_t *map = modbus_mapping_new(ADDRESSES, ADDRESSES, ADDRESSES, ADDRESSES);
+        if (map == NULL)
+            exit(1);
+        for (int address = 0; address < ADDRESSES; address++) {
+            map->tab_registers[address] = (uint16_t)(1000 * unit + address);
+            map->tab_input_registers[address] = (uint16_t)(1000 * unit + address + 30000);
+            map->tab_bits[address] = (address / 3 + unit) & 1;
+            map->tab_input_bits[address] = !map->tab_bits[address];
+        }
+        units[unit] = map;
+    }
+    return units[unit];
+}
+
+static void set_registers(int unit, int table, int address, const char *hex)
+{
+    uint16_t *registers = table == 3 ? mapping(unit)->tab_registers : mapping(unit)->tab_input_registers;
+    unsigned int word;
+    for (; sscanf(hex, "%4x", &word) == 1; hex += 4)
+        registers[address++] = (uint16_t)word;
+}
+
+static void read_option(const char *name, const char *argument)
+{
+    int a = 0, b = 0, c = 0, d = 0, at = 0;
+    sscanf(argument, "%d:%d:%d:%d", &a, &b, &c, &d);
+    if (strcmp(name, "set") == 0) {
+        sscanf(argument, "%*d:%*d:%*d:%n", &at);
+        set_registers(a, b, c, argument + at);
+    } else if (rule_count < RULES) {
+        rules[rule_count++] = (struct rule){name[0], a, b, c, d};
+    }
+}
+
+/* Answer one request. */
+static void serve(modbus_t *ctx, const uint8_t *query, int length, FILE *log)
+{
+    int unit = query[6], function = query[7], first = query[8] << 8 | query[9], count = query[10] << 8 | query[11];
+    fprintf(log, "%d %d %d %d\n", unit, function, first, count);
+    fflush(log);
+    for (int i = 0; i < rule_count; i++) {
+        struct rule *rule = &rules[i];
+        if (rule->unit != unit)
+            continue;
+        if (rule->kind == 's')
+            return;
+        if (rule->kind == 'd')
+            usleep(1000 * rule->table);
+        if (rule->kind == 'e') {
+            modbus_reply_exception(ctx, query, rule->table);
+            return;
+        }
+        if (rule->kind == 'm' && count > rule->table) {
+            modbus_reply_exception(ctx, query, MODBUS_EXCEPTION_ILLEGAL_DATA_VALUE);
+            return;
+        }
+        if (rule->kind == 'i' && rule->table == function && first <= rule->last && rule->first < first + count) {
+            modbus_reply_exception(ctx, query, MODBUS_EXCEPTION_ILLEGAL_DATA_ADDRESS);
+            return;
+        }
+    }
+    modbus_reply(ctx, query, length, mapping(unit));
+}
+
+int main(int argc, char **argv)
+{
+    uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
+    struct sockaddr_in address;
+    socklen_t address_size = sizeof address;
+    modbus_t *ctx = modbus_new_tcp("127.0.0.1", 0);
+    FILE *log = argc > 1 ? fopen(argv[1], "w") : NULL;
+    if (ctx == NULL || log == NULL)
+        return 2;
+    for (int i = 2; i + 1 < argc; i += 2)
+        read_option(argv[i], argv[i + 1]);
+    int listener = modbus_tcp_listen(ctx, 16);
+    if (listener == -1 || getsockname(listener, (struct sockaddr *)&address, &address_size) == -1)
+        return 1;
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+
+    fd_set open_sockets;
+    FD_ZERO(&open_sockets);
+    FD_SET(0, &open_sockets);
+    FD_SET(listener, &open_sockets);
+    int highest = listener;
+    for (;;) {
+        fd_set ready = open_sockets;
+        if (select(highest + 1, &ready, NULL, NULL, NULL) == -1)
+            return 1;
+        if (FD_ISSET(0, &ready))
+            return 0;
+        for (int fd = 1; fd <= highest; fd++) {
+            if (!FD_ISSET(fd, &ready))
+                continue;
+            if (fd == listener) {
+                int client = accept(listener, NULL, NULL);
+                if (client >= 0 && client < FD_SETSIZE) {
+                    FD_SET(client, &open_sockets);
+                    highest = client > highest ? client : highest;
+                }
+                continue;
+            }
+            modbus_set_socket(ctx, fd);
+            int length = modbus_receive(ctx, query);
+            if (length > 0) {
+                serve(ctx, query, length, log);
+            } else if (length == -1) {
+                close(fd);
+                FD_CLR(fd, &open_sockets);
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+"""What an integrator may write of a Modbus device, and what is refused with which words."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edge_agent_modbus.config import ModbusDevice, ModbusPoint
+from edge_agent_modbus.decode import ByteOrder, ValueType
+from edge_agent_modbus.pdu import Table
+
+
+def point(**keys: Any) -> ModbusPoint:
+    return ModbusPoint.model_validate({"name": "p", **keys})
+
+
+def refusal(**keys: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        point(**keys)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [
+        ({"register": 40001}, (Table.HOLDING, 0)),
+        ({"register": 400001}, (Table.HOLDING, 0)),
+        ({"register": 49999}, (Table.HOLDING, 9998)),
+        ({"register": 465536}, (Table.HOLDING, 65535)),
+        ({"register": 30001}, (Table.INPUT, 0)),
+        ({"register": 300101}, (Table.INPUT, 100)),
+        ({"holding": 0}, (Table.HOLDING, 0)),
+        ({"holding": 0x100}, (Table.HOLDING, 256)),
+        ({"input": 65535}, (Table.INPUT, 65535)),
+    ],
+)
+def test_register_numbers_count_from_one_and_addresses_from_zero(
+    keys: dict[str, int], place: tuple[Table, int]
+) -> None:
+    assert point(type="uint16", **keys).place == place
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [
+        ({"register": "00001"}, (Table.COIL, 0)),
+        ({"register": "000017"}, (Table.COIL, 16)),
+        ({"register": 10001}, (Table.DISCRETE, 0)),
+        ({"register": 165536}, (Table.DISCRETE, 65535)),
+        ({"coil": 17}, (Table.COIL, 17)),
+        ({"discrete": 3}, (Table.DISCRETE, 3)),
+    ],
+)
+def test_bits_need_no_type(keys: dict[str, Any], place: tuple[Table, int]) -> None:
+    assert point(**keys).place == place
+    assert point(**keys).source(7).value_type is ValueType.BOOL
+
+
+@pytest.mark.parametrize("number", [1, 15, 4001, 20001, 50001, 40000, 465537, 4000001, "4000a", "", "٤0001"])
+def test_what_is_no_data_model_number_is_refused(number: int | str) -> None:
+    message = refusal(register=number, type="uint16")
+    assert "is not a data-model number" in message or "outside of its table" in message
+
+
+def test_a_coil_number_that_lost_its_zeros_says_how_to_keep_them() -> None:
+    assert 'a coil number needs quotes: "00015"' in refusal(register=15)
+
+
+@pytest.mark.parametrize("keys", [{}, {"register": 40001, "holding": 0}, {"coil": 1, "discrete": 1}])
+def test_exactly_one_address(keys: dict[str, Any]) -> None:
+    assert "write exactly one of register, holding, input, coil or discrete" in refusal(**keys)
+
+
+@pytest.mark.parametrize(
+    ("word", "value_type"),
+    [
+        ("float32", ValueType.FLOAT32),
+        ("REAL", ValueType.FLOAT32),
+        ("Real", ValueType.FLOAT32),
+        ("LREAL", ValueType.FLOAT64),
+        ("INT", ValueType.INT16),
+        ("UINT", ValueType.UINT16),
+        ("WORD", ValueType.UINT16),
+        ("DINT", ValueType.INT32),
+        ("DWORD", ValueType.UINT32),
+        ("LINT", ValueType.INT64),
+        ("ULINT", ValueType.UINT64),
+        ("uint64", ValueType.UINT64),
+    ],
+)
+def test_types_by_our_name_and_by_iec_name(word: str, value_type: ValueType) -> None:
+    assert point(holding=0, type=word).type is value_type
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"holding": 0}, "write type:, such as uint16"),
+        ({"holding": 0, "type": "float"}, "unknown type 'float'; known are bool, int16"),
+        ({"holding": 0, "type": "bool"}, "write bit: 0"),
+        ({"holding": 0, "type": "uint16", "bit": 3}, "leave type out, or leave bit out"),
+        ({"holding": 0, "bit": 16}, "less than or equal to 15"),
+        ({"holding": 0, "bit": 1, "scale": 2.0}, "scale: has no meaning for a bit"),
+        ({"holding": 0, "type": "string"}, "needs length: in bytes"),
+        ({"holding": 0, "type": "string", "length": 251}, "less than or equal to 250"),
+        ({"holding": 0, "type": "string", "length": 4, "byte_order": "CDAB"}, "has no word order"),
+        ({"holding": 0, "type": "string", "length": 4, "scale": 2.0}, "scale: has no meaning for string"),
+        ({"holding": 0, "type": "int16", "length": 4}, "length: has no meaning"),
+        ({"holding": 0, "type": "int16", "scale": 0}, "would make every value the same"),
+        ({"holding": 0, "type": "int16", "scale": float("inf")}, "finite number"),
+        ({"holding": 0, "type": "int16", "byte_order": "ABDC"}, "'ABCD', 'CDAB', 'BADC' or 'DCBA'"),
+        ({"holding": 65535, "type": "int32"}, "reaches beyond address 65535"),
+        ({"holding": 65536, "type": "int16"}, "less than 65536"),
+        ({"holding": -1, "type": "int16"}, "greater than or equal to 0"),
+        ({"holding": "40001", "type": "int16"}, "valid integer"),
+        ({"coil": 0, "type": "int16"}, "a coil holds one bit: leave type out"),
+        ({"coil": 0, "bit": 1}, "bit: has no meaning for a coil"),
+        ({"discrete": 0, "byte_order": "CDAB"}, "byte_order: has no meaning for a discrete"),
+        ({"adress": 0, "type": "int16"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_says_what_to_write(keys: dict[str, Any], message: str) -> None:
+    assert message in refusal(**keys)
+
+
+def test_a_point_as_the_planner_sees_it() -> None:
+    source = point(register=30011, type="DINT", byte_order="CDAB", scale=0.1, offset=5).source(4)
+    assert (source.index, source.table, source.address, source.size) == (4, Table.INPUT, 10, 2)
+    assert (source.byte_order, source.scale, source.offset) == (ByteOrder.CDAB, 0.1, 5.0)
+    assert point(holding=1, type="bytes", length=5).source(0).size == 3
+
+
+def device(**keys: Any) -> ModbusDevice:
+    points = keys.pop("points", [{"name": "p", "holding": 0, "type": "int16"}])
+    return ModbusDevice.model_validate({"id": "d", "driver": "modbus", "host": "h", "points": points, **keys})
+
+
+def test_the_defaults_of_a_device() -> None:
+    assert (device().port, device().unit, device().max_registers, device().max_coils) == (502, 1, 125, 2000)
+
+
+@pytest.mark.parametrize("host", ["", "10.0.0.1:502/x", "tcp://plc", "[::1]", "a b"])
+def test_a_host_is_a_host_alone(host: str) -> None:
+    with pytest.raises(ValidationError, match="write the name or address alone"):
+        device(host=host)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"unit": 256}, {"unit": -1}, {"port": 0}, {"max_registers": 126}, {"max_coils": 2001}]
+)
+def test_limits_of_the_protocol_hold(keys: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        device(**keys)
+
+
+def test_a_point_larger_than_the_device_gives_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="point p has 4 registers, which is more than max_registers: 3"):
+        device(max_registers=3, points=[{"name": "p", "holding": 0, "type": "LREAL"}])
