@@ -6,26 +6,22 @@ import os
 from pathlib import Path
 
 from edge_agent.collect.options import DeviceOptions
-from edge_agent.config import wording
-from edge_agent.config.checks import Parts, check
+from edge_agent.config.checks import check
+from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
 from edge_agent.config.options import AgentOptions
+from edge_agent.config.parts import Parts, take_apart
 from edge_agent.config.schema import (
-    AgentModel,
     GatewayModel,
-    IdentifiersModel,
     MqttModel,
     OpsModel,
     OutboxModel,
     parse_listen,
     parse_server,
 )
-from edge_agent.config.shape import keys
 from edge_agent.config.source import Source
-from edge_agent.config.validate import validate
 from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel
-from edge_agent.errors import ConfigError, DriverLoadError
-from edge_agent.identify.options import DeviceIdentity, IdentifierOptions, PointIdentity
+from edge_agent.errors import ConfigError
 from edge_agent.model import Deadband, DeviceId, GatewayId, Point, PointName, PointTable, PublisherId
 from edge_agent.ops.options import OpsOptions
 from edge_agent.outbox.options import OutboxOptions
@@ -40,7 +36,7 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
         ConfigError: with every problem of the document, in order of place.
     """
     directory = source.path.absolute().parent
-    parts = _validate(document, directory, registry)
+    parts = take_apart(document, directory, registry)
     check(document, parts)
     gateway, outbox, ops = parts.gateway, parts.outbox, parts.ops
     if document.problems or gateway is None or outbox is None or ops is None:
@@ -53,92 +49,10 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
         devices=tuple(_device(spec, model) for spec, model in parts.devices.values() if model.enabled),
         outbox=_outbox(outbox, directory),
         publishers=tuple(_publisher(model, gateway, directory) for model in parts.publishers.values()),
-        identifiers=_identifiers(parts.identifiers, gateway, parts) if parts.identifiers else None,
+        identifiers=identifier_options(parts),
         ops=_ops(ops, directory),
         insecure=tuple(_insecure(parts, ops)),
     )
-
-
-def _validate(document: Document, directory: Path, registry: Registry) -> Parts:
-    parts = Parts(directory)
-    _check_top(document)
-    present = document.root.children
-    parts.gateway = validate(document, GatewayModel, ("gateway",)) if "gateway" in present else None
-    if "identifiers" in present:
-        parts.identifiers = validate(document, IdentifiersModel, ("identifiers",))
-    parts.outbox = validate(document, OutboxModel, ("outbox",)) if "outbox" in present else OutboxModel()
-    parts.ops = validate(document, OpsModel, ("ops",)) if "ops" in present else OpsModel()
-    for position, _ in document.items("publishers"):
-        publisher = validate(document, MqttModel, ("publishers", position))
-        if publisher is not None:
-            parts.publishers[position] = publisher
-    _validate_devices(document, parts, registry)
-    return parts
-
-
-def _check_top(document: Document) -> None:
-    fields = keys(AgentModel)
-    for key in document.root.children:
-        if key not in fields:
-            document.report((key,), wording.unknown_key(key, fields), at_key=True)
-    for key, field in fields.items():
-        found = document.root.child(key)
-        if found is None:
-            if field.is_required() and not document.root.is_partial:
-                document.report((key,), wording.missing_key(key))
-        elif key in {"publishers", "devices", "drivers_path"}:
-            node = found[2]
-            if not isinstance(node.value, list) and not node.is_broken:
-                document.report((key,), wording.wrong_type(["a list"], node))
-
-
-def _validate_devices(document: Document, parts: Parts, registry: Registry) -> None:
-    registry = registry.extended(_drivers_path(document, parts.directory))
-    try:
-        protocols = registry.protocols()
-    except DriverLoadError as exc:
-        document.report(("drivers_path",) if "drivers_path" in document.root.children else ("devices",), str(exc))
-        protocols = {}
-    for position, node in document.items("devices"):
-        at = ("devices", position)
-        found = node.child("driver")
-        spec = None
-        if found is not None and isinstance(found[2].value, str):
-            spec = _driver(document, (*at, "driver"), found[2].value, protocols, registry)
-        if spec is None:
-            validate(document, DeviceModel, at, allow_unknown_keys=True)
-        else:
-            device = validate(document, spec.config_model, at)
-            if device is not None:
-                parts.devices[position] = (spec, device)
-
-
-def _driver(
-    document: Document, at: tuple[str | int, ...], protocol: str, protocols: dict[str, str], registry: Registry
-) -> DriverSpec | None:
-    if not protocols:
-        return None  # the registry itself has a problem, which is reported
-    if protocol not in protocols:
-        document.report(at, f"no driver {protocol!r}{wording.did_you_mean(protocol, protocols)}")
-        return None
-    try:
-        return registry.load(protocol)
-    except DriverLoadError as exc:
-        document.report(at, str(exc))
-        return None
-
-
-def _drivers_path(document: Document, directory: Path) -> list[Path]:
-    folders = []
-    for position, node in document.items("drivers_path"):
-        at = ("drivers_path", position)
-        if not isinstance(node.value, str):
-            document.report(at, wording.wrong_type(["text"], node))
-        elif "\0" in node.value or not (directory / node.value).is_dir():
-            document.report(at, f"{directory / node.value} is not a folder")
-        else:
-            folders.append(directory / node.value)
-    return folders
 
 
 def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
@@ -212,35 +126,6 @@ def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> Mqtt
     )
 
 
-def _identifiers(model: IdentifiersModel, gateway: GatewayModel, parts: Parts) -> IdentifierOptions:
-    return IdentifierOptions(
-        prefix=model.prefix,
-        gateway=GatewayId(gateway.id),
-        # a machine that is switched off keeps its code
-        devices=tuple(_identity(device) for _, device in parts.devices.values()),
-        gateway_template=model.gateway,
-        device_template=model.device,
-        point_template=model.point,
-        gateway_suffix=gateway.identifier,
-        gateway_labels=dict(gateway.labels),
-        allow_placeholder=model.allow_placeholder,
-    )
-
-
-def _identity(model: DeviceModel) -> DeviceIdentity:
-    points = tuple(
-        PointIdentity(
-            PointName(point.name),
-            suffix=point.identifier if isinstance(point.identifier, str) else "",
-            unit=point.unit,
-            semantic_id=point.semantic_id,
-        )
-        for point in model.points
-        if point.identifier
-    )
-    return DeviceIdentity(DeviceId(model.id), model.identifier, dict(model.labels), points)
-
-
 def _insecure(parts: Parts, ops: OpsModel) -> list[str]:
     """Return the paths, by id, of the settings that weaken security."""
     found = []
@@ -250,6 +135,12 @@ def _insecure(parts: Parts, ops: OpsModel) -> list[str]:
         servers = [parse_server(server) for server in model.servers]
         if model.password and any(not server.use_tls and not _is_loopback(server.host) for server in servers):
             found.append(f"publishers.{model.id}.password")  # goes over the network as it is
+    found.extend(
+        f"devices.{model.id}.{key}"
+        for _, model in parts.devices.values()
+        for key, value in model
+        if key.startswith("insecure") and value is True
+    )
     host, port = parse_listen(ops.http)
     if port is not None and not _is_loopback(host):
         found.append("ops.http")

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from edge_agent.driver import DeviceModel, Duration, Id, Secret, Size, StrictModel
 from edge_agent.errors import IdentifierError
@@ -109,7 +109,7 @@ Listen = Annotated[str, AfterValidator(_check_listen)]
 Prefix = Annotated[str, AfterValidator(_check_prefix)]
 MqttText = Annotated[str, AfterValidator(_check_mqtt_text)]
 Topic = Annotated[str, AfterValidator(_check_topic)]
-WrittenPath = Annotated[str, AfterValidator(_check_path)]
+WrittenPath = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "format": "path"})]
 """A path as written: relative to the folder of the YAML file."""
 
 

@@ -27,12 +27,27 @@ def known_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[st
     return sorted({key for each in models for key in keys(each)})
 
 
+def models_in(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return the models that the fields of ``model`` are made of, in order."""
+    return list(dict.fromkeys(inner for field in keys(model).values() for inner in _models(field.annotation)))
+
+
 def literal_secrets(model: type[BaseModel], node: Node, location: Location = ()) -> Iterator[Location]:
     """Yield where a secret is written in the document itself instead of named by a tag."""
-    if _holds_secret(model):
+    if holds(model, SecretStr):
         for key, field in keys(model).items():
             if key in node.children:
                 yield from _literals(field.annotation, node.children[key][1], (*location, key))
+
+
+@cache
+def holds(model: type[BaseModel], kind: type) -> bool:
+    """Return whether a field of ``model``, or of a model in it, can be a ``kind``."""
+    return any(
+        kind in _types(field.annotation)
+        or any(inner is not model and holds(inner, kind) for inner in _models(field.annotation))
+        for field in model.model_fields.values()
+    )
 
 
 def _literals(annotation: object, node: Node, location: Location) -> Iterator[Location]:
@@ -46,15 +61,6 @@ def _literals(annotation: object, node: Node, location: Location) -> Iterator[Lo
         yield from literal_secrets(inner, node, location)
     if is_secret and node.text is not None and node.value is not None and not isinstance(node.value, SecretStr):
         yield location
-
-
-@cache
-def _holds_secret(model: type[BaseModel]) -> bool:
-    return any(
-        SecretStr in _types(field.annotation)
-        or any(inner is not model and _holds_secret(inner) for inner in _models(field.annotation))
-        for field in model.model_fields.values()
-    )
 
 
 def _models(annotation: object) -> list[type[BaseModel]]:

@@ -1,6 +1,5 @@
 """Part of the document against its model: every mistake of it, each at its place."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -97,9 +96,7 @@ class _Report:
                 self._document.report((*place.path, key), wording.missing_key(key))
         elif error["type"] == "extra_forbidden":
             known = known_keys(self._model, error["loc"][:-1])
-            self._meant.update(
-                (place.path[:-1], close) for close in difflib.get_close_matches(str(key), known, n=1)
-            )
+            self._meant.add((place.path[:-1], wording.close_to(key, known) or ""))
             self._document.report(place.path, wording.unknown_key(key, known), at_key=True)
         else:
             at_key = error["type"] == "invalid_key" or place.extra == ("[key]",)

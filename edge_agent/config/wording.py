@@ -29,6 +29,7 @@ EXPECTED = {
     "invalid_key": "text",
     "is_instance_of": "a list",  # strict models of plain data: Sequence
     "none_required": "empty",
+    "path_type": "text",
     "sequence_str": "a list",
     "set_type": "a list",
     "string_type": "text",
@@ -114,10 +115,15 @@ def missing_key(key: object) -> str:
 def did_you_mean(written: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'interval'?``, or which words there are."""
     choices = list(known)
-    close = difflib.get_close_matches(str(written)[:_SHOWN], choices, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    close = close_to(written, choices)
+    if close is not None:
+        return f"; did you mean {close!r}?"
     return f"; known are {', '.join(sorted(choices))}" if choices else ""
+
+
+def close_to(written: object, known: Iterable[str]) -> str | None:
+    """Return the word that was perhaps meant."""
+    return next(iter(difflib.get_close_matches(str(written)[:_SHOWN], list(known), n=1, cutoff=0.7)), None)
 
 
 def _one_of(choices: list[str], node: Node) -> str:
@@ -125,8 +131,8 @@ def _one_of(choices: list[str], node: Node) -> str:
         return f'put it in quotes: "{node.text}"'
     if node.text is None:
         return f"must be one of {', '.join(choices)}, not {_described(node)}"
-    close = difflib.get_close_matches(node.text[:_SHOWN], choices, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    close = close_to(node.text, choices)
+    hint = f"; did you mean {close!r}?" if close else ""
     return f"must be {' or '.join(choices)}, not {_shown(node)}{hint}"
 
 

@@ -1,0 +1,147 @@
+"""The sections and devices of a document, each validated by its model."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from edge_agent.config import wording
+from edge_agent.config.node import Document
+from edge_agent.config.schema import (
+    AgentModel,
+    GatewayModel,
+    IdentifiersModel,
+    MqttModel,
+    OpsModel,
+    OutboxModel,
+)
+from edge_agent.config.shape import Location, holds, keys
+from edge_agent.config.validate import validate
+from edge_agent.driver import DeviceModel, DriverSpec
+from edge_agent.errors import DriverLoadError
+from edge_agent.registry import Registry
+
+M = TypeVar("M", bound=BaseModel)
+_LISTS = frozenset({"publishers", "devices", "drivers_path"})
+
+
+@dataclass(slots=True)
+class Parts:
+    """The sections that are valid in themselves; numbers are positions in the document's lists.
+
+    Attributes:
+        directory: folder of the YAML file, absolute; relative paths are relative to it.
+    """
+
+    directory: Path
+    gateway: GatewayModel | None = None
+    identifiers: IdentifiersModel | None = None
+    outbox: OutboxModel | None = None
+    ops: OpsModel | None = None
+    publishers: dict[int, MqttModel] = field(default_factory=dict)
+    devices: dict[int, tuple[DriverSpec, DeviceModel]] = field(default_factory=dict)
+
+
+def take_apart(document: Document, directory: Path, registry: Registry) -> Parts:
+    """Validate every section and device, and report every mistake in them.
+
+    Args:
+        document: the parsed file.
+        directory: its folder, absolute.
+        registry: where drivers are found, besides the document's own ``drivers_path``.
+    """
+    parts = Parts(directory)
+    _check_top(document)
+    present = document.root.children
+    parts.gateway = validate(document, GatewayModel, ("gateway",)) if "gateway" in present else None
+    if "identifiers" in present:
+        parts.identifiers = validate(document, IdentifiersModel, ("identifiers",))
+    parts.outbox = validate(document, OutboxModel, ("outbox",)) if "outbox" in present else OutboxModel()
+    parts.ops = validate(document, OpsModel, ("ops",)) if "ops" in present else OpsModel()
+    for position, _ in document.items("publishers"):
+        publisher = validate(document, MqttModel, ("publishers", position))
+        if publisher is not None:
+            parts.publishers[position] = publisher
+    _validate_devices(document, parts, registry)
+    return parts
+
+
+def _check_top(document: Document) -> None:
+    fields = keys(AgentModel)
+    for key in document.root.children:
+        if key not in fields:
+            document.report((key,), wording.unknown_key(key, fields), at_key=True)
+    for key, known in fields.items():
+        found = document.root.child(key)
+        if found is None:
+            if known.is_required() and not document.root.is_partial:
+                document.report((key,), wording.missing_key(key))
+        elif key in _LISTS and not found[2].is_broken and not isinstance(found[2].value, list):
+            document.report((key,), wording.wrong_type(["a list"], found[2]))
+
+
+def _validate_devices(document: Document, parts: Parts, registry: Registry) -> None:
+    registry = registry.extended(_drivers_path(document, parts.directory))
+    try:
+        protocols = registry.protocols()
+    except DriverLoadError as exc:
+        document.report(("drivers_path",) if "drivers_path" in document.root.children else ("devices",), str(exc))
+        protocols = {}
+    for position, node in document.items("devices"):
+        at = ("devices", position)
+        found = node.child("driver")
+        spec = None
+        if found is not None and isinstance(found[2].value, str):
+            spec = _driver(document, (*at, "driver"), found[2].value, protocols, registry)
+        if spec is None:
+            validate(document, DeviceModel, at, allow_unknown_keys=True)
+        else:
+            device = validate(document, spec.config_model, at)
+            if device is not None:
+                parts.devices[position] = (spec, _rooted(device, parts.directory))
+
+
+def _driver(
+    document: Document, at: Location, protocol: str, protocols: dict[str, str], registry: Registry
+) -> DriverSpec | None:
+    if not protocols:
+        return None  # the registry itself has a problem, which is reported
+    if protocol not in protocols:
+        document.report(at, f"no driver {protocol!r}{wording.did_you_mean(protocol, protocols)}")
+        return None
+    try:
+        return registry.load(protocol)
+    except DriverLoadError as exc:
+        document.report(at, str(exc))
+        return None
+
+
+def _drivers_path(document: Document, directory: Path) -> list[Path]:
+    folders = []
+    for position, node in document.items("drivers_path"):
+        at = ("drivers_path", position)
+        if not isinstance(node.value, str):
+            document.report(at, wording.wrong_type(["text"], node))
+        elif "\0" in node.value or not (directory / node.value).is_dir():
+            document.report(at, f"{directory / node.value} is not a folder")
+        else:
+            folders.append(directory / node.value)
+    return folders
+
+
+def _rooted(model: M, directory: Path) -> M:
+    """Return ``model`` with its relative paths, which a driver cannot place, made absolute."""
+    if not holds(type(model), Path):
+        return model
+    return model.model_copy(update={key: _rooted_value(value, directory) for key, value in model})
+
+
+def _rooted_value(value: object, directory: Path) -> object:
+    if isinstance(value, Path):
+        return directory / value
+    if isinstance(value, BaseModel):
+        return _rooted(value, directory)
+    if isinstance(value, list):
+        return [_rooted_value(item, directory) for item in value]
+    return value
