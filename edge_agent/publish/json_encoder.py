@@ -1,0 +1,215 @@
+"""Rows of the outbox as JSON, schema ``edge.data/1`` (``schema/edge.data-1.json``). Pure.
+
+The identity of a reading is gateway, epoch, row, point and ``k``, its position in ``v``. So a row must give the
+same lists each time that it is encoded: the order of ``v`` is the order of acquisition in the row and depends on
+nothing else. Which rows share a message, and the ``historical`` mark, may differ from one sending to the next.
+"""
+
+from array import array
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from edge_agent.model import Column, DataType, is_bad
+from edge_agent.model.quality import Quality
+from edge_agent.outbox.rows import Row
+
+SCHEMA = "edge.data/1"
+LARGEST_NUMBER = 2**53
+"""Integers beyond it are written as strings: many readers hold numbers as binary64 (RFC 8259 §6)."""
+
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+_encoder = msgspec.json.Encoder()
+
+
+def iso_time(time_us: int) -> str:
+    """Return ISO 8601 in UTC with microseconds, such as ``2026-11-23T08:00:00.000000Z``."""
+    time = _1970 + timedelta(microseconds=time_us)
+    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def encode_head(gateway: str, device: str, code: str | None, epoch: str) -> bytes:
+    """Return the beginning of a message, up to its rows; ``code`` is left out where there is none."""
+    head = {"schema": SCHEMA, "gateway": gateway, "device": device, "code": code, "epoch": epoch}
+    if code is None:
+        del head["code"]
+    return _encoder.encode(head)[:-1] + b',"rows":['
+
+
+def encode_message(head: bytes, rows: Sequence[bytes]) -> bytes:
+    """Return the message of encoded rows, all of the device and epoch that ``head`` was made for."""
+    return head + b",".join(rows) + b"]}"
+
+
+def encode_row(row: Row) -> bytes:
+    """Return one row as a JSON object, an element of ``rows``."""
+    t_us = row.t_first_ns // 1000
+    return _encoder.encode(
+        {
+            "row": row.id,
+            "class": row.reading_class.value,
+            "historical": row.historical,
+            "t": iso_time(t_us),
+            "points": _points(row, t_us),
+        }
+    )
+
+
+@dataclass(slots=True)
+class _Block:
+    """The columns of a row that have the same points: a line for each column, a place in it for each point."""
+
+    points: "array[int]"
+    times_us: list[int] = field(default_factory=list)
+    values: list[Sequence[object]] = field(default_factory=list)
+    statuses: list[Sequence[int] | None] = field(default_factory=list)
+    offsets_us: list[Sequence[int] | None] = field(default_factory=list)
+
+
+def _points(row: Row, t_us: int) -> dict[str, dict[str, object]]:
+    blocks: dict[bytes, _Block] = {}
+    lines: list[tuple[_Block, int]] = []  # in acquisition order
+    for batch in row.batches:
+        time_us = batch.time_ns // 1000 - t_us
+        for column in batch.columns:
+            key = column.points.tobytes()
+            block = blocks.get(key)
+            if block is None:
+                block = blocks[key] = _Block(column.points)
+            values, statuses = _values(column)
+            lines.append((block, len(block.values)))
+            block.times_us.append(time_us)
+            block.values.append(values)
+            block.statuses.append(statuses)
+            block.offsets_us.append(_offsets_us(column, batch.time_ns, t_us))
+    names = row.table.names
+    if _each_point_once(blocks.values()):
+        points: dict[str, dict[str, object]] = {}
+        for block in blocks.values():
+            _transpose(block, names, points)
+        return points
+    return _append_each(lines, names)
+
+
+def _each_point_once(blocks: Iterable[_Block]) -> bool:
+    seen: set[int] = set()
+    total = 0
+    for block in blocks:
+        seen.update(block.points)
+        total += len(block.points)
+    return len(seen) == total
+
+
+def _transpose(block: _Block, names: Sequence[str], points: dict[str, dict[str, object]]) -> None:
+    """Turn lines into one list for each point; polled batches repeat their points, so this is the usual way."""
+    times_us = block.times_us
+    size = len(block.points)
+    named = map(names.__getitem__, block.points)
+    columns = zip(*block.values, strict=True)
+    if any(block.offsets_us):
+        lines = [o or [t] * size for o, t in zip(block.offsets_us, times_us, strict=True)]
+        for name, v, dt_us in zip(named, columns, zip(*lines, strict=True), strict=True):
+            points[name] = {"v": v, "dt_us": dt_us}
+    else:
+        for name, v in zip(named, columns, strict=True):
+            points[name] = {"v": v, "dt_us": times_us}
+    if any(block.statuses):
+        good = [0] * size
+        named = map(names.__getitem__, block.points)
+        for name, q in zip(named, zip(*(s or good for s in block.statuses), strict=True), strict=True):
+            if any(q):
+                points[name]["q"] = q
+
+
+def _append_each(lines: Iterable[tuple[_Block, int]], names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Go through a row reading by reading: some point is in several blocks, or twice in one."""
+    lists: dict[int, tuple[list[object], list[int], list[int]]] = {}
+    for block, line in lines:
+        offsets_us = block.offsets_us[line] or repeat(block.times_us[line])
+        statuses = block.statuses[line] or repeat(0)
+        for index, value, dt_us, status in zip(
+            block.points, block.values[line], offsets_us, statuses, strict=False
+        ):
+            entry = lists.get(index)
+            if entry is None:
+                entry = lists[index] = ([], [], [])
+            entry[0].append(value)
+            entry[1].append(dt_us)
+            entry[2].append(status)
+    return {
+        names[index]: {"v": v, "dt_us": dt_us, "q": q} if any(q) else {"v": v, "dt_us": dt_us}
+        for index, (v, dt_us, q) in lists.items()
+    }
+
+
+def _offsets_us(column: Column, time_ns: int, t_us: int) -> list[int] | None:
+    if column.offsets_ns is None:
+        return None
+    return [(time_ns + offset_ns) // 1000 - t_us for offset_ns in column.offsets_ns]
+
+
+def _values(column: Column) -> tuple[Sequence[object], Sequence[int] | None]:
+    """Return what JSON can say of the values, null where it cannot or the reading is Bad, and the statuses."""
+    values, unwritable = _writable(column)
+    statuses: Sequence[int] | None = column.statuses
+    if statuses is not None and any(map(is_bad, statuses)):
+        values = [None if is_bad(status) else value for value, status in zip(values, statuses, strict=True)]
+    if unwritable:
+        values, statuses = list(values), list(statuses or repeat(0, len(column)))
+        for k in unwritable:
+            values[k] = None
+            if not is_bad(statuses[k]):
+                statuses[k] = Quality.BAD_ENCODING_ERROR
+    return values, statuses
+
+
+def _writable(column: Column) -> tuple[Sequence[object], list[int]]:
+    """Return the values as JSON writes them, and the positions of those that it cannot write."""
+    raw: Any = column.values
+    data_type = column.data_type
+    if data_type is DataType.NULL:
+        return [None] * len(column), []
+    if data_type is DataType.STRING:
+        return raw, _not_unicode(raw)
+    if data_type.is_float:
+        # One sum tells whether any is NaN or infinite; a sum that overflows only costs the closer look.
+        return raw, [] if isfinite(sum(raw)) else [k for k, value in enumerate(raw) if not isfinite(value)]
+    convert = _CONVERT.get(data_type)
+    return (raw if convert is None else convert(raw)), []
+
+
+def _booleans(raw: Any) -> Sequence[object]:
+    return list(map(bool, raw))
+
+
+def _base64(raw: Any) -> Sequence[object]:
+    return [b2a_base64(value, newline=False).decode() for value in raw]
+
+
+def _integers(raw: "array[int]") -> Sequence[object]:
+    if raw and (max(raw) > LARGEST_NUMBER or min(raw) < -LARGEST_NUMBER):
+        return [str(value) if abs(value) > LARGEST_NUMBER else value for value in raw]
+    return raw
+
+
+def _not_unicode(texts: Sequence[str]) -> list[int]:
+    """Return where a text has a lone surrogate: it cannot be written as UTF-8."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return [k for k, text in enumerate(texts) if any("\ud800" <= char <= "\udfff" for char in text)]
+    return []
+
+
+_CONVERT: dict[DataType, Callable[[Any], Sequence[object]]] = {
+    DataType.BOOL: _booleans,
+    DataType.BYTES: _base64,
+    DataType.INT64: _integers,
+    DataType.UINT64: _integers,
+}
