@@ -26,7 +26,7 @@ class Pair:
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Write ``<name>.pem`` and ``<name>.key.pem`` and return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        certificate, key = folder / f"{name}.pem", folder / f"{name}.key.pem"
+        certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
         certificate.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         key.write_bytes(
             self.key.private_bytes(

@@ -1,0 +1,134 @@
+"""A server that dies, hangs or comes back changed: the loss is told in time, and a new session has the data."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent.model import ReadingBatch
+from edge_agent.testing.conformance import check_unavailable
+from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.reading import Collected, connect, make_device, points, reporting
+from tests.servers.opcua_server import OpcUaServer, opcua_server
+
+
+@pytest.fixture
+def server() -> Iterator[OpcUaServer]:
+    with opcua_server() as running:
+        yield running
+
+
+async def test_a_killed_server_is_noticed_at_once_and_a_new_session_has_the_data(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Counter"]))
+    session, collected = await connect(device), Collected(config)
+    began_s = 0.0
+    with pytest.raises(ExceptionGroup) as told:  # noqa: PT012 - the loss ends the group
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.run(collected.emit))
+            await eventually(lambda: collected.batches)
+            began_s = time.monotonic()
+            await asyncio.to_thread(server.kill)
+    assert told.group_contains(DeviceUnavailableError)
+    assert time.monotonic() - began_s < 2
+    await session.close()
+    await check_unavailable(device)
+
+    await asyncio.to_thread(server.start, filler=3)  # the namespace has another index now
+    async with reporting(device, config) as again:
+        assert (await again.all_of(1))["Counter"].status == 0
+
+
+async def test_a_hanging_server_is_noticed_within_the_keep_alive_and_a_margin(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Program"]), keep_alive="500ms", timeout="500ms")
+    session, collected = await connect(device), Collected(config)
+    try:
+        began_s = 0.0
+        with pytest.raises(ExceptionGroup) as told:  # noqa: PT012 - the loss ends the group
+            async with asyncio.TaskGroup() as group:
+                group.create_task(session.run(collected.emit))
+                await eventually(lambda: collected.batches)
+                began_s = time.monotonic()
+                server.pause()
+        assert told.group_contains(DeviceUnavailableError, match=r"said nothing for 1\.0 s")
+        assert time.monotonic() - began_s < 2
+    finally:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):  # the agent's close time-out: the server does not answer
+                await session.close()
+        server.resume()
+
+
+async def test_a_server_with_nothing_to_report_is_not_taken_for_dead(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Program"]), keep_alive="200ms", timeout="300ms")
+    async with reporting(device, config) as collected:
+        await collected.all_of(1)
+        await asyncio.sleep(1.5)  # three times the silence that would be a loss
+    assert len(collected.batches) == 1
+
+
+async def test_a_read_from_a_dead_server_ends_the_session_and_one_from_a_hanging_server_can_be_cancelled(
+    server: OpcUaServer,
+) -> None:
+    device, _ = make_device(server.url, points(["Counter"]), mode="poll")
+    (request,) = device.plan(device.polled, frozenset())
+    session = await connect(device)
+    server.pause()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await session.read(request)
+    server.resume()
+    assert len(await session.read(request)) == 1  # the late answer was not taken for this one
+    await asyncio.to_thread(server.kill)
+    with pytest.raises((DeviceUnavailableError, ExchangeError)):
+        await session.read(request)
+    with pytest.raises(DeviceUnavailableError):
+        await session.read(request)
+    await session.close()
+
+
+async def test_a_cancelled_connect_leaves_no_task_and_no_socket(server: OpcUaServer) -> None:
+    device, _ = make_device(server.url, points(["Counter"]))
+    await (await connect(device)).close()
+    before, tasks = await _sockets(server.port), asyncio.all_tasks()
+    server.pause()
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await connect(device, within_s=0.05)
+    server.resume()
+    for after_s in (0.0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.08):
+        try:
+            session = await connect(device, within_s=after_s)
+        except TimeoutError:
+            continue
+        await session.close()
+    assert asyncio.all_tasks() == tasks
+    await asyncio.sleep(0)
+    assert await _sockets(server.port) == before
+
+
+async def test_a_reader_that_is_slow_costs_no_reading(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Counter"], sampling_interval="10ms"), queue_size=1000)
+    session, collected = await connect(device), Collected(config)
+
+    async def slow(batch: ReadingBatch) -> None:
+        await asyncio.sleep(0.7)
+        await collected.emit(batch)
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(session.run(slow))
+        await eventually(lambda: len(collected.batches) >= 4)
+        running.cancel()
+    await session.close()
+    counts = [reading.value for _, reading in collected.all]
+    assert counts == list(range(counts[0], counts[0] + len(counts)))
+
+
+async def _sockets(port: int) -> int:
+    """Return how many TCP connections of this machine lead to ``port`` and are open."""
+
+    table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+    return len(re.findall(rf"^ *\d+: \S+ \S+:{port:04X} 0[12] ", table, re.MULTILINE))

@@ -1,0 +1,83 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edge_agent_opcua.config import OpcUaDevice
+
+POINTS = [{"name": "a", "node": "ns=2;i=5"}]
+SECURE = {
+    "security_policy": "Basic256Sha256",
+    "certificate": "own.pem",
+    "private_key": "own.key",
+    "trusted": "/etc/edge-agent/trusted",
+}
+USER = {"user": "op", "password": "secret"}
+
+
+def device(**keys: Any) -> OpcUaDevice:
+    return OpcUaDevice.model_validate(
+        {"id": "cnc", "driver": "opcua", "url": "opc.tcp://10.0.0.1", "points": POINTS} | keys
+    )
+
+
+def test_the_smallest_configuration_has_a_port_and_no_security() -> None:
+    config = device()
+    assert config.url == "opc.tcp://10.0.0.1:4840"
+    assert config.security_policy.value == "None"
+    assert config.session_timeout == 60
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("opc.tcp://cnc/path", "opc.tcp://cnc:4840/path"),
+        ("opc.tcp://cnc:4841/path", "opc.tcp://cnc:4841/path"),
+        ("opc.tcp://[fe80::1]", "opc.tcp://[fe80::1]:4840"),
+        ("opc.tcp://cnc:", "opc.tcp://cnc:4840"),
+    ],
+)
+def test_the_port_is_4840_unless_written(url: str, expected: str) -> None:
+    assert device(url=url).url == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ({"url": "http://cnc"}, "is not an OPC UA address"),
+        ({"url": "opc.tcp://"}, "is not an OPC UA address"),
+        ({"url": "opc.tcp://cnc:70000"}, "[Pp]ort"),
+        ({"url": "opc.tcp://op:secret@cnc"}, "do not belong in the url"),
+        ({"security_policy": "Basic128"}, "Basic256Sha256"),
+        ({"security_policy": "Basic256Sha256"}, "needs certificate, private_key, trusted"),
+        (SECURE | {"trusted": []}, "needs trusted"),
+        ({"certificate": "own.pem"}, "certificate without `security_policy:`"),
+        ({"trusted": "folder"}, "trusted without `security_policy:`"),
+        ({"user": "op"}, "go together"),
+        ({"password": "secret"}, "go together"),
+        (USER, "connection that is not encrypted"),
+        (SECURE | USER | {"security_mode": "Sign"}, "connection that is not encrypted"),
+        ({"mode": "push"}, "subscribe"),
+        ({"points": [{"name": "a", "node": "DB1.x"}]}, "is not a node id"),
+        ({"points": []}, "at least 1"),
+        ({"keep_alive": 5}, "no unit"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(keys: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        device(**keys)
+
+
+@pytest.mark.parametrize("keys", [SECURE | USER, USER | {"insecure_password": True}])
+def test_a_password_goes_over_encryption_or_with_an_explicit_word(keys: dict[str, Any]) -> None:
+    config = device(**keys)
+    assert config.password is not None
+    assert "secret" not in repr(config)
+
+
+def test_trusted_is_a_folder_or_a_list_of_files() -> None:
+    assert str(device(**SECURE).trusted) == "/etc/edge-agent/trusted"
+    many = device(**SECURE | {"trusted": ["a.pem", "b.der"]}).trusted
+    assert not isinstance(many, str)
+    assert many is not None
+    assert list(map(str, many)) == ["a.pem", "b.der"]  # type: ignore[arg-type]  # a list was written

@@ -1,0 +1,158 @@
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from asyncua import ua
+
+from edge_agent.model import Column, DataType, Quality
+from edge_agent_opcua.decode import OVERFLOW, Decoder
+
+ARRIVED = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
+ARRIVED_NS = int(ARRIVED.timestamp()) * 10**9
+Kind = ua.VariantType
+
+
+def value(content: Any, kind: Any = None, status: int = 0, **times: Any) -> Any:
+    return ua.DataValue(ua.Variant(content, kind), ua.StatusCode(status), **times)
+
+
+def decode(*values: Any, decoder: Decoder | None = None) -> tuple[Column, ...]:
+    return (decoder or Decoder()).columns(ARRIVED_NS, enumerate(values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "data_type", "expected"),
+    [
+        (Kind.Boolean, True, DataType.BOOL, 1),
+        (Kind.SByte, -128, DataType.INT8, -128),
+        (Kind.Byte, 255, DataType.UINT8, 255),
+        (Kind.Int16, -32768, DataType.INT16, -32768),
+        (Kind.UInt16, 65535, DataType.UINT16, 65535),
+        (Kind.Int32, -(2**31), DataType.INT32, -(2**31)),
+        (Kind.UInt32, 2**32 - 1, DataType.UINT32, 2**32 - 1),
+        (Kind.Int64, 2**53 + 1, DataType.INT64, 2**53 + 1),
+        (Kind.UInt64, 2**64 - 1, DataType.UINT64, 2**64 - 1),
+        (Kind.Float, 1.5, DataType.FLOAT32, 1.5),
+        (Kind.Double, 0.1, DataType.FLOAT64, 0.1),
+        (Kind.String, "齿轮", DataType.STRING, "齿轮"),
+        (Kind.String, None, DataType.STRING, ""),
+        (Kind.ByteString, b"\x00", DataType.BYTES, b"\x00"),
+        (Kind.ByteString, None, DataType.BYTES, b""),
+        (Kind.LocalizedText, ua.LocalizedText("Spindle", "en"), DataType.STRING, "Spindle"),
+        (Kind.LocalizedText, ua.LocalizedText(), DataType.STRING, ""),
+        (Kind.DateTime, ARRIVED, DataType.STRING, "2026-11-23T08:00:00.000000Z"),
+    ],
+)
+def test_built_in_types_keep_their_type_and_value(
+    kind: Any, content: Any, data_type: DataType, expected: object
+) -> None:
+    (column,) = decode(value(content, kind))
+    assert column.data_type is data_type
+    assert column.values is not None
+    assert column.values[0] == expected
+    assert column.statuses is None
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (value([1.0, 2.0], Kind.Double), Quality.BAD_NOT_SUPPORTED),
+        (value([], Kind.Double), Quality.BAD_NOT_SUPPORTED),
+        (value(ua.ExtensionObject(), Kind.ExtensionObject), Quality.BAD_NOT_SUPPORTED),
+        (value(ua.NodeId(1), Kind.NodeId), Quality.BAD_NOT_SUPPORTED),
+        (value(None), Quality.BAD_WAITING_FOR_INITIAL_DATA),
+        (value(None, status=Quality.BAD_SENSOR_FAILURE), Quality.BAD_SENSOR_FAILURE),
+        (value(42.0, Kind.Double, Quality.BAD_SENSOR_FAILURE), Quality.BAD_SENSOR_FAILURE),
+    ],
+)
+def test_what_has_no_value_is_null_and_bad(given: Any, status: int) -> None:
+    (column,) = decode(given)
+    assert column.data_type is DataType.NULL
+    assert column.values is None
+    assert column.statuses is not None
+    assert list(column.statuses) == [status]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_bad_and_not_in_the_column(number: float) -> None:
+    (column,) = decode(value(number, Kind.Double))
+    assert column.statuses is not None
+    assert list(column.statuses) == [Quality.BAD_OUT_OF_RANGE]
+    assert column.values is not None
+    assert column.values[0] == 0.0
+
+
+def test_text_that_is_not_utf8_is_bad_instead_of_poisoning_the_batch() -> None:
+    (column,) = decode(value("ok", Kind.String), value("\udcff", Kind.String))
+    assert column.values == ["ok", ""]
+    assert column.statuses is not None
+    assert list(column.statuses) == [0, Quality.BAD_DECODING_ERROR]
+
+
+def test_peer_defect_03_a_bad_reading_stays_in_its_points_column_and_order() -> None:
+    decoder = Decoder()
+    good = value(1.5, Kind.Double)
+    bad = value(None, status=Quality.BAD_NO_COMMUNICATION)
+    (column,) = decoder.columns(ARRIVED_NS, [(0, good), (0, bad), (0, good)])
+    assert column.data_type is DataType.FLOAT64
+    assert column.values is not None
+    assert list(column.values) == [1.5, 0.0, 1.5]
+    assert column.statuses is not None
+    assert list(column.statuses) == [0, Quality.BAD_NO_COMMUNICATION, 0]
+
+
+def test_status_codes_are_kept_untouched() -> None:
+    uncertain = value(7.5, Kind.Double, Quality.UNCERTAIN_LAST_USABLE_VALUE)
+    odd = value(7.5, Kind.Double, 0x0096_0000)  # Good, LocalOverride
+    (column,) = decode(uncertain, odd)
+    assert column.statuses is not None
+    assert list(column.statuses) == [Quality.UNCERTAIN_LAST_USABLE_VALUE, 0x0096_0000]
+    assert column.values is not None
+    assert list(column.values) == [7.5, 7.5]
+
+
+def test_overflows_are_counted_and_stay_in_the_status() -> None:
+    decoder = Decoder()
+    (column,) = decode(value(1.0, Kind.Double, OVERFLOW), value(1.0, Kind.Double), decoder=decoder)
+    assert decoder.overflows == 1
+    assert column.statuses is not None
+    assert column.statuses[0] == OVERFLOW
+
+
+def test_the_source_time_counts_then_the_servers_then_the_arrival() -> None:
+    source, server = ARRIVED - timedelta(seconds=2), ARRIVED - timedelta(seconds=1)
+    (column,) = decode(
+        value(1, Kind.Int32, SourceTimestamp=source, ServerTimestamp=server),
+        value(2, Kind.Int32, ServerTimestamp=server),
+        value(3, Kind.Int32),
+    )
+    assert column.offsets_ns is not None
+    assert list(column.offsets_ns) == [-2_000_000_000, -1_000_000_000, 0]
+
+
+def test_microseconds_are_kept() -> None:
+    (column,) = decode(value(1, Kind.Int32, SourceTimestamp=ARRIVED + timedelta(microseconds=1)))
+    assert column.offsets_ns is not None
+    assert list(column.offsets_ns) == [1_000]
+
+
+@pytest.mark.parametrize(
+    "told", [datetime(1601, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+)
+def test_a_time_that_is_none_counts_as_not_told(told: datetime) -> None:
+    (column,) = decode(value(1, Kind.Int32, SourceTimestamp=told))
+    assert column.offsets_ns is None
+
+
+def test_a_value_without_status_is_good() -> None:
+    (column,) = decode(ua.DataValue(ua.Variant(1, Kind.Int32), None))
+    assert column.statuses is None
+
+
+def test_each_type_has_one_column() -> None:
+    columns = decode(*(value(n, kind) for n in range(5) for kind in (Kind.Int32, Kind.Double)))
+    assert [(column.data_type, list(column.points)) for column in columns] == [
+        (DataType.INT32, [0, 2, 4, 6, 8]),
+        (DataType.FLOAT64, [1, 3, 5, 7, 9]),
+    ]
