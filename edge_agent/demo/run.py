@@ -8,8 +8,8 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def run(seconds: float | None, *, as_json: bool, broker: str | None) -> int:
         sys.stderr.write(f"edge-agent demo: {exc}\n")
         return _USAGE
     notes: deque[str] = deque(maxlen=3)
+    result: Result | None = None
     try:
         with (
             tempfile.TemporaryDirectory(prefix="edge-agent-demo-") as directory,
@@ -75,7 +76,8 @@ def run(seconds: float | None, *, as_json: bool, broker: str | None) -> int:
     except* EdgeAgentError as group:
         for error in _leaves(group):
             sys.stderr.write(f"edge-agent demo: {error}\n")
-        result = None
+    except* KeyboardInterrupt:
+        sys.stderr.write("edge-agent demo: interrupted before everything could arrive\n")
     if result is None:
         return 1
     if as_json:
@@ -126,11 +128,13 @@ class _Demo:
         while not stop.is_set() and (now_s := self._clock.monotonic_s()) < end_s:
             report = await subscriber.ask()
             self._view.show(self._snapshot(agent, codes, report, now_s - start_s))
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(min(self._view.every_s, end_s - now_s)):
                     await stop.wait()
-            except TimeoutError:
-                continue
+        now_s = self._clock.monotonic_s()
+        self._view.show(
+            replace(self._snapshot(agent, codes, await subscriber.ask(), now_s - start_s), is_stopping=True)
+        )
 
     async def _drain(self, agent: Agent, subscriber: Child) -> None:
         """Wait until everything that is on disk is acknowledged, and the subscriber has it, within bounds."""
@@ -152,14 +156,13 @@ class _Demo:
         figures = figures_of(agent, report)
         self._committed.append((elapsed_s, figures.committed))
         since_s, before = self._committed[0]
-        outbox = agent.outbox.summary()
         return Snapshot(
             elapsed_s=elapsed_s,
             lines=lines_of(agent, codes, self._clock),
             figures=figures,
             rate=(figures.committed - before) / (elapsed_s - since_s) if elapsed_s > since_s else 0.0,
             pending_rows=round(total(agent.metrics.pending)),
-            outbox_bytes=int(str(outbox["size_bytes"])),
+            outbox_bytes=round(total(agent.metrics.outbox_bytes)),
             is_broker_up=total(agent.metrics.publisher_up) > 0,
             addresses={
                 "broker": ", ".join(

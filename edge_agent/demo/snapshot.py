@@ -52,3 +52,4 @@ class Snapshot:
     is_broker_up: bool
     addresses: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    is_stopping: bool = False

@@ -29,6 +29,8 @@ class Subscriber:
         self._retained: set[str] = set()
         self.subscribed = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+        # Back before the agent is, if the broker restarts: it sends what a subscriber misses to nobody.
+        self._client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]  # any number will do
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
@@ -50,7 +52,7 @@ class Subscriber:
     def stop(self) -> None:
         """Take the gateway's retained messages away from the broker and disconnect."""
         with self._lock:
-            retained = sorted(self._retained)
+            retained = sorted(self._retained) if self._client.is_connected() else []
         for topic in retained:
             self._client.publish(topic, b"", qos=1, retain=True).wait_for_publish(2.0)
         self._client.disconnect()

@@ -102,7 +102,8 @@ def _title(snapshot: Snapshot, width: int) -> RenderableType:
     )
     if width >= WIDE:
         left.append("  (Modbus TCP and OPC UA on this computer)", style="dim")
-    grid.add_row(left, Text.assemble((f"{minutes:02d}:{seconds:02d}", "bold"), ("   Ctrl-C stops ", "dim")))
+    hint = ("   stopping … ", "yellow") if snapshot.is_stopping else ("   Ctrl-C stops ", "dim")
+    grid.add_row(left, Text.assemble((f"{minutes:02d}:{seconds:02d}", "bold"), hint))
     return grid
 
 
@@ -173,13 +174,19 @@ def _footer(snapshot: Snapshot, width: int) -> list[RenderableType]:
 
 def summary(figures: Figures, lost: int, devices: int, codes: int) -> RenderableType:
     """Return what the demo ends with."""
-    table = Table(title="edge-agent demo", title_justify="left", show_header=False, box=SIMPLE)
+    verdict = (
+        ("every reading that was on disk arrived", "green")
+        if lost == 0 and figures.received
+        else ("not every reading that was on disk arrived", "bold red")
+    )
+    title = Text.assemble((" edge-agent demo ", "bold reverse"), "  ", verdict)
+    table = Table(title=title, title_justify="left", show_header=False, box=SIMPLE)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
     rows = [
         ("collected", figures.collected, "readings that the devices gave"),
-        ("committed", figures.committed, "on disk; the rest changed less than their deadband"),
+        ("committed", figures.committed, "on disk; the others changed less than their deadband"),
         ("acknowledged", figures.acknowledged, "the broker took them"),
         ("received", figures.received, "by a subscriber that knows nothing of the agent"),
         ("duplicated", figures.duplicated, "came again, with the same identity"),
