@@ -117,8 +117,8 @@ class ScriptedServer:
 
 
 @asynccontextmanager
-async def scripted_server(script: Script, host: str = "127.0.0.1") -> AsyncIterator[ScriptedServer]:
-    """Serve on a free port; each request is answered as ``script`` says."""
+async def scripted_server(script: Script, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[ScriptedServer]:
+    """Serve on ``port``, 0 = a free one; each request is answered as ``script`` says."""
     state = ScriptedServer()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +143,7 @@ async def scripted_server(script: Script, host: str = "127.0.0.1") -> AsyncItera
             state.writers.remove(writer)
             writer.close()
 
-    server = await asyncio.start_server(serve, host, 0)
+    server = await asyncio.start_server(serve, host, port)
     state.port = server.sockets[0].getsockname()[1]
     async with server:
         yield state

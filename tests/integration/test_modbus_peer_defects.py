@@ -1,0 +1,112 @@
+"""Defects that other gateways have, as tests."""
+
+import asyncio
+
+import pytest
+
+from edge_agent.collect.line import Lines
+from edge_agent.errors import DeviceUnavailableError
+from edge_agent.model import Quality
+from edge_agent_modbus.pdu import read_pdu
+from tests.servers.modbus_device import read_all, read_once, transport_of, unit, values, words
+from tests.servers.modbus_server import libmodbus_server, registers_reply, scripted_server
+
+
+async def test_peer_defect_01_no_value_under_another_name_when_the_middle_chunk_fails() -> None:
+    with libmodbus_server(illegal=[(1, 3, 125, 249)]) as server:
+        got = await read_once(unit(server.port, words(*range(375)), timeout="30s"))
+    assert {got.pop(i) for i in range(125, 250)} == {Quality.BAD_NODE_ID_UNKNOWN}
+    assert got == {i: 1000 + i for i in range(375) if not 125 <= i < 250}
+
+
+async def test_peer_defect_08_a_dead_unit_costs_neither_its_namesake_nor_its_neighbours() -> None:
+    lines = Lines()
+    with libmodbus_server(silent=[1]) as gateway, libmodbus_server() as other_gateway:
+        dead, neighbour = unit(gateway.port, words(5), lines, unit=1), unit(gateway.port, words(5), lines, unit=2)
+        namesake = unit(other_gateway.port, words(5), lines, unit=1)
+        sessions = [await device.connect() for device in (dead, neighbour, namesake)]
+        sockets = [transport_of(session) for session in sessions]
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await read_all(dead, sessions[0])
+            assert await read_all(neighbour, sessions[1]) == {0: 2005}
+            assert await read_all(namesake, sessions[2]) == {0: 1005}
+        await sessions[0].close()
+        assert await read_all(neighbour, sessions[1]) == {0: 2005}
+        assert [transport_of(session) for session in sessions] == sockets
+        assert [socket.lost for socket in sockets] == [None, None, None]
+        for session in sessions[1:]:
+            await session.close()
+
+
+async def test_peer_defect_11_one_refused_register_costs_none_of_the_other_124() -> None:
+    for refused in (0, 61, 124):
+        with libmodbus_server(illegal=[(1, 3, refused, refused)]) as server:
+            device = unit(server.port, words(*range(125)))
+            session = await device.connect()
+            (request,) = device.plan(device.polled, frozenset())
+            batch = await session.read(request)
+            assert batch.refused == {refused}
+            expected = {i: 1000 + i for i in range(125)} | {refused: Quality.BAD_NODE_ID_UNKNOWN}
+            assert values(batch) == expected
+            assert len(server.requests()) <= 1 + 2 * 7, "more than 2·log2(125) requests to find it"
+
+            again = device.plan(device.polled, batch.refused)
+            before = len(server.requests())
+            assert values(*[await session.read(request) for request in again]) == expected
+            assert len(server.requests()) - before == len(again) <= 3, "searched again for what is known"
+            await session.close()
+
+
+async def test_peer_defect_12_an_error_of_one_unit_costs_no_other_unit_its_batch() -> None:
+    lines = Lines()
+    with libmodbus_server(exceptions={2: 4, 3: 11}) as server:
+        devices = {number: unit(server.port, words(0, 1), lines, unit=number) for number in (1, 2, 3, 4)}
+        sessions = {number: await device.connect() for number, device in devices.items()}
+        assert await read_all(devices[1], sessions[1]) == {0: 1000, 1: 1001}
+        assert set((await read_all(devices[2], sessions[2])).values()) == {Quality.BAD_DEVICE_FAILURE}
+        with pytest.raises(DeviceUnavailableError):
+            await read_all(devices[3], sessions[3])
+        assert await read_all(devices[4], sessions[4]) == {0: 4000, 1: 4001}
+        for session in sessions.values():
+            await session.close()
+
+
+async def test_peer_defect_15_many_failures_do_not_keep_the_driver_from_coming_back(unused_tcp_port: int) -> None:
+    lines = Lines()
+    device = unit(unused_tcp_port, words(3), lines)
+    for _ in range(50):
+        with pytest.raises(DeviceUnavailableError, match="nothing listens there; check port:"):
+            await device.connect()
+    async with scripted_server(lambda request, _: registers_reply(request), port=unused_tcp_port):
+        assert await read_once(device) == {0: 3}
+
+
+async def test_peer_defect_16_adjacent_coils_of_one_reply_are_bits_not_bytes() -> None:
+    addresses = range(3, 40)
+    with libmodbus_server() as server:
+        device = unit(server.port, [{"coil": address} for address in addresses])
+        assert [str(request) for request in device.plan(device.polled, frozenset())] == [
+            "unit 1 FC1 coil 3..39 (37 coils): 37 points"
+        ]
+        got = await read_once(device)
+    assert got == {index: (address // 3 + 1) & 1 for index, address in enumerate(addresses)}
+
+
+async def test_peer_defect_18_the_requests_on_the_wire_are_the_printed_plan() -> None:
+    points = [*words(*range(200), 300, 301, 305), {"coil": 9}, {"coil": 10}, {"input": 0, "type": "LREAL"}]
+    with libmodbus_server() as server:
+        device = unit(server.port, points, unit=9)
+        plan = device.plan(device.polled, frozenset())
+        await read_once(device)
+        on_the_wire = server.requests()
+    assert [read_pdu(*request[1:]) for request in on_the_wire] == [request.pdu for request in plan]  # type: ignore[arg-type]
+    assert [str(request) for request in plan] == [
+        "unit 9 FC1 coil 9..10 (2 coils): 2 points",
+        "unit 9 FC3 holding 0..124 (125 registers): 125 points",
+        "unit 9 FC3 holding 125..199 (75 registers): 75 points",
+        "unit 9 FC3 holding 300..301 (2 registers): 2 points",
+        "unit 9 FC3 holding 305..305 (1 register): 1 point",
+        "unit 9 FC4 input 0..3 (4 registers): 1 point",
+    ]

@@ -1,0 +1,55 @@
+"""A configured Modbus device without an agent, and what it reads."""
+
+from typing import Any
+
+from edge_agent.collect.line import Lines
+from edge_agent.driver import Session
+from edge_agent.model import ReadingBatch
+from edge_agent.testing.conformance import check_batch
+from edge_agent.testing.fakes import FakeContext
+from edge_agent_modbus import DRIVER
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.session import ModbusSession, ModbusUnit
+from edge_agent_modbus.transport import TcpTransport
+
+
+def unit(port: int, points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any) -> ModbusUnit:
+    named = [{"name": f"p{index}", **point} for index, point in enumerate(points)]
+    config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": port, "points": named, **keys}
+    device = DRIVER.create(FakeContext(lines=lines), ModbusDevice.model_validate(config))
+    assert isinstance(device, ModbusUnit)
+    return device
+
+
+def words(*addresses: int) -> list[dict[str, Any]]:
+    return [{"holding": address, "type": "uint16"} for address in addresses]
+
+
+def values(*batches: ReadingBatch) -> dict[int, Any]:
+    """Return what each point got: a value, or the status if it is Bad."""
+    got: dict[int, Any] = {}
+    for batch in batches:
+        check_batch(batch)
+        for column in batch.columns:
+            for position, index in enumerate(column.points):
+                assert index not in got, f"two readings of point {index}"
+                status = column.statuses[position] if column.statuses else 0
+                got[index] = status or (column.values[position] if column.values is not None else None)
+    return got
+
+
+async def read_all(device: ModbusUnit, session: Session) -> dict[int, Any]:
+    return values(*[await session.read(request) for request in device.plan(device.polled, frozenset())])
+
+
+async def read_once(device: ModbusUnit) -> dict[int, Any]:
+    session = await device.connect()
+    try:
+        return await read_all(device, session)
+    finally:
+        await session.close()
+
+
+def transport_of(session: Session) -> TcpTransport:
+    assert isinstance(session, ModbusSession)
+    return session._transport
