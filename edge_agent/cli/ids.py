@@ -186,7 +186,9 @@ def _print_table(codes: "Assignments") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*header)
+    table = Table()
+    for name in header:
+        table.add_column(name, overflow="fold")  # a code that is cut short is no code
     for row in rows:
         table.add_row(*row)
     Console(markup=False).print(table)

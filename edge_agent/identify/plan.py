@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.codec import Code, Fault, is_placeholder, mint, parse, parse_prefix
 from edge_agent.identify.options import DeviceIdentity, IdentifierOptions
-from edge_agent.identify.template import fill
+from edge_agent.identify.template import fill_suffix
 from edge_agent.model import DeviceId, PointName
 
 GATEWAY = "gateway"
@@ -173,7 +173,7 @@ def _code(prefix: str, wanted: _Wanted) -> Code:
             hint="give the label another name",
         )
     if not wanted.explicit:
-        return mint(prefix, fill(wanted.template, wanted.values))
+        return mint(prefix, fill_suffix(wanted.template, wanted.values))
     # A whole handle was made elsewhere and is accepted as it is; a bare suffix is minted here.
     if not re.match(r"[0-9.]+/", wanted.explicit):
         return mint(prefix, wanted.explicit)

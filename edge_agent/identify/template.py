@@ -9,6 +9,20 @@ from edge_agent.identify.codec import Fault, bad_minted_char
 _PART = re.compile(r"\{(?P<name>[^{}]*)\}|(?P<text>[^{}]+)|(?P<brace>[{}])")
 
 
+def fill_suffix(template: str, values: Mapping[str, str]) -> str:
+    """As ``fill``, and the text between the placeholders must be able to stand in a code.
+
+    Raises:
+        IdentifierError: as ``fill``; ``bad_template`` for the text.
+    """
+    for part in _PART.finditer(template):
+        bad = bad_minted_char(part["text"] or "")
+        if bad >= 0:
+            hint = f"{part['text'][bad]!r} cannot stand in a code; use A-Z a-z 0-9 . _ - and placeholders"
+            raise _error(template, Fault.BAD_TEMPLATE, part.start() + bad, hint)
+    return fill(template, values)
+
+
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Return ``template`` with each ``{name}`` replaced by its value.
 

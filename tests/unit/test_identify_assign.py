@@ -89,7 +89,7 @@ def test_a_whole_handle_under_the_own_prefix_is_taken_as_it_was_made_elsewhere(p
         (site(replace(PRESS, suffix="EQ/17")), Fault.BAD_SUFFIX_CHAR, "device/press-01"),
         (site(replace(PRESS, labels={"device": "x"}, points=())), Fault.BAD_TEMPLATE, "device/press-01"),
         (site(gateway_template="GW.{device}"), Fault.UNKNOWN_PLACEHOLDER, "gateway"),
-        (site(PRESS, device_template="EQ 1"), Fault.BAD_SUFFIX_CHAR, "device/press-01"),
+        (site(PRESS, device_template="EQ 1"), Fault.BAD_TEMPLATE, "device/press-01"),
         (
             site(replace(PRESS, labels={"asset": "A 17"}, points=()), device_template="EQ.{asset}"),
             Fault.BAD_SUFFIX_CHAR,

@@ -4,7 +4,7 @@ import pytest
 
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.codec import Fault
-from edge_agent.identify.template import fill
+from edge_agent.identify.template import fill, fill_suffix
 
 VALUES = {"gateway": "gw-01", "device": "press-01", "asset": "A 17", "line": "", "serial": "SN.1"}
 
@@ -33,3 +33,11 @@ def test_what_is_wrong_is_named_with_its_place(template: str, fault: Fault, posi
         fill(template, VALUES)
     assert (caught.value.code, caught.value.position) == (fault, position)
     assert hint in caught.value.hint
+
+
+def test_the_text_of_a_suffix_template_must_be_able_to_stand_in_a_code() -> None:
+    assert fill("edge/v1/{device}", VALUES) == "edge/v1/press-01"
+    with pytest.raises(IdentifierError, match="'设'") as caught:
+        fill_suffix("{device}.设备", VALUES)
+    assert (caught.value.code, caught.value.position) == (Fault.BAD_TEMPLATE, 9)
+    assert fill_suffix("EQ.{device}", VALUES) == "EQ.press-01"
