@@ -19,7 +19,7 @@ seconds, bytes. There is no series per point; the latest values are on `/status`
 """
 
 
-def metrics_reference() -> str:
+def markdown() -> str:
     """Return the page."""
     return _HEAD + "".join(f"{row}\n" for row in _rows())
 
@@ -34,4 +34,4 @@ def _rows() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(metrics_reference())
+    sys.stdout.write(markdown())

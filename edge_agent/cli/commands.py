@@ -1,0 +1,165 @@
+# ruff: noqa: PLC0415 - a command imports what it needs, so that `edge-agent version` is quick
+"""What can be typed after ``edge-agent``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import ids
+
+app = typer.Typer(
+    name="edge-agent",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Connects factory machines to the cloud and loses no reading on the way.",
+)
+outbox_app = typer.Typer(no_args_is_help=True, help="Look into the outbox: what waits, and what is in it.")
+app.add_typer(outbox_app, name="outbox")
+app.add_typer(ids.app, name="ids")
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's YAML file.")]
+Outbox = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The agent's YAML file, its state directory, or an outbox.db.")
+]
+Json = Annotated[bool, typer.Option("--json", help="For scripts: JSON.")]
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Run the agent until SIGTERM or Ctrl-C; a second one ends it at once."""
+    from edge_agent.cli.run import run_agent
+
+    raise typer.Exit(run_agent(config))
+
+
+@app.command()
+def check(
+    config: Config,
+    *,
+    plan: Annotated[bool, typer.Option("--plan", help="Print each exchange that would go over the wire.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read the configuration and say everything that is wrong with it, or what it amounts to.
+
+    Connects to nothing and writes nothing.
+    """
+    from edge_agent.cli.check import check_config
+
+    raise typer.Exit(check_config(config, with_plan=plan, as_json=as_json))
+
+
+@app.command()
+def status(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Ask the agent that runs with this YAML file.")
+    ] = None,
+    *,
+    socket: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="ID", help="Show the values of this device.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show the running agent: devices, outbox, publishers."""
+    from edge_agent.cli.status import show_status
+
+    show_status(config, socket, device, as_json=as_json)
+
+
+@app.command()
+def drivers(
+    protocol: Annotated[
+        str, typer.Argument(metavar="[PROTOCOL]", help="Load this one and show its configuration keys.")
+    ] = "",
+    *,
+    drivers_path: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Look into this folder, too. May be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the installed drivers, without loading any."""
+    from edge_agent.cli.drivers import list_drivers, show_driver
+
+    if protocol:
+        show_driver(protocol, drivers_path or [], as_json=as_json)
+    else:
+        list_drivers(drivers_path or [], as_json=as_json)
+
+
+@app.command()
+def schema(
+    *,
+    drivers_path: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Drivers of this folder, too. May be repeated.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of the configuration, for editors; covers the installed drivers."""
+    import json
+
+    from edge_agent.config.json_schema import schema as schema_of
+    from edge_agent.registry import Registry
+
+    typer.echo(json.dumps(schema_of(Registry(drivers_path or [])), indent=1, ensure_ascii=False))
+
+
+@outbox_app.command("status")
+def outbox_status(path: Outbox, *, as_json: Json = False) -> None:
+    """Show how much is kept and how much each publisher still has to send. Works beside a running agent."""
+    from edge_agent.cli.outbox import show_status
+
+    show_status(path, as_json=as_json)
+
+
+@outbox_app.command("show")
+def outbox_show(
+    path: Outbox,
+    *,
+    device: Annotated[str, typer.Option(metavar="ID", help="Only this device.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows, the newest.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show readings that are kept. Works beside a running agent."""
+    from edge_agent.cli.outbox import show_rows
+
+    show_rows(path, device, limit, as_json=as_json)
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, metavar="N", help="Collect for so long; default: until Ctrl-C.")
+    ] = None,
+    as_json: Json = False,
+    broker: Annotated[
+        str | None, typer.Option(metavar="URL", help="mqtt://host:port to use instead of the built-in broker.")
+    ] = None,
+) -> None:
+    """Run against a simulated plant on this machine, and count what arrives."""
+    from edge_agent.demo import run_demo
+
+    raise typer.Exit(run_demo(seconds, as_json, broker))
+
+
+@app.command()
+def version(*, as_json: Json = False) -> None:
+    """Print the version."""
+    from edge_agent import __version__
+
+    if not as_json:
+        typer.echo(f"edge-agent {__version__}")
+        return
+    import json
+    import platform
+    import sqlite3
+
+    body = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "platform": platform.platform(),
+    }
+    typer.echo(json.dumps(body))

@@ -1,0 +1,81 @@
+"""``edge-agent run``."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge_agent.app import Agent
+from edge_agent.cli.exits import ExitCode, exit_code
+from edge_agent.config import load
+from edge_agent.errors import EdgeAgentError
+from edge_agent.ops import logs
+from edge_agent.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_agent(config: Path) -> ExitCode:
+    """Run until a signal asks to stop, and return what the process ends with.
+
+    Raises:
+        ConfigError: before anything was started.
+    """
+    options = load(config, Registry())
+    logs.configure(options.ops.log_format, options.ops.log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_until_stopped(Agent(options)))
+    except Exception as exc:  # noqa: BLE001 - the outermost supervisor: what comes this far ends the process
+        return _tell(list(_leaves(exc)))
+    _log.info("agent stopped")
+    return ExitCode.DONE
+
+
+async def _until_stopped(agent: Agent) -> None:
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(agent.run(), name="agent")
+        loop = asyncio.get_running_loop()
+
+        def stop(number: signal.Signals) -> None:
+            _log.info("asked to stop; once more ends at once", extra={"signal": number.name})
+            for each in _STOP_SIGNALS:
+                loop.remove_signal_handler(each)
+                signal.signal(each, signal.SIG_DFL)  # works even if the loop is stuck
+            running.cancel()
+
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - comes with the extra "speed"
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _tell(errors: list[Exception]) -> ExitCode:
+    """Log why the agent ends; of several reasons, the exit code is that of the first one that has its own."""
+    codes = []
+    for error in errors:
+        is_known = isinstance(error, EdgeAgentError)
+        _log.critical(
+            "agent ends" if is_known else "agent ends because of a bug",
+            extra={"reason": str(error) or type(error).__name__},
+            exc_info=None if is_known else error,
+        )
+        codes.append(exit_code(error) if isinstance(error, EdgeAgentError) else ExitCode.FAILED)
+    return next((code for code in codes if code is not ExitCode.FAILED), ExitCode.FAILED)
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

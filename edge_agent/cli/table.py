@@ -1,0 +1,29 @@
+"""Tables: drawn on a terminal, tab-separated into a pipe."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import typer
+
+
+def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; a cell that is None is empty."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in (header, *texts):
+            typer.echo("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a person at a terminal waits for it
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(*header, box=SIMPLE_HEAD, pad_edge=False)
+    for row in texts:
+        table.add_row(*(Text(_visible(cell)) for cell in row))
+    Console().print(table)
+
+
+def _visible(cell: str) -> str:
+    # A name that a device or broker gave must not steer the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in cell)
