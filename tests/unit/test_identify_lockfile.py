@@ -29,6 +29,7 @@ async def main(path, own, rounds):
         devices = tuple(DeviceIdentity(f"{own}-{k}") for k in range(i + 1))
         options = IdentifierOptions("88.101.1", "gw-01", devices)
         await (await asyncio.to_thread(Assignments.open, options, path, clock=SystemClock())).freeze()
+        print(i, flush=True)
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
 """
@@ -188,8 +189,25 @@ def test_a_guard_that_somebody_holds_for_too_long_is_told(path: Path, monkeypatc
 def test_two_processes_that_freeze_at_once_lose_no_code(path: Path) -> None:
     rounds = 60
     processes = [
-        subprocess.Popen([sys.executable, "-c", FREEZE, str(path), own, str(rounds)]) for own in ("left", "right")
+        subprocess.Popen([sys.executable, "-c", FREEZE, str(path), own, str(rounds)], stdout=subprocess.DEVNULL)
+        for own in ("left", "right")
     ]
     assert [process.wait(timeout=60) for process in processes] == [0, 0]
     devices = {key for key, entry in lockfile.read(path).items() if entry.frozen_at and key.startswith("device/")}
     assert devices == {f"device/{own}-{k}" for own in ("left", "right") for k in range(rounds)}
+
+
+@pytest.mark.slow
+def test_a_code_that_was_frozen_before_a_kill_is_frozen_after_it(path: Path) -> None:
+    for attempt in range(8):
+        own = f"d{attempt}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", FREEZE, str(path), own, "1000"], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        with process.stdout as lines:
+            frozen = [int(next(lines)) for _ in range(3 * attempt + 1)]
+            process.kill()
+        process.wait(timeout=60)
+        lock = lockfile.read(path)
+        assert {f"device/{own}-{k}" for k in range(frozen[-1] + 1)} <= {k for k, e in lock.items() if e.frozen_at}
