@@ -44,15 +44,14 @@ def check_codes(document: Document, parts: Parts) -> None:
     for problem in draw(options).problems:
         key, _, message = str(problem).partition(": ")
         template, at = places[key]
-        if document.locate((*at, "identifier")).extra:
-            if _is_template_wrong(problem, labels):
-                if template not in at_template:
-                    at_template.add(template)
-                    document.report(("identifiers", template), message)
-                continue
-        else:
-            at = (*at, "identifier")
-        document.report(at, message)
+        suffix = document.locate((*at, "identifier"))
+        if not suffix.extra and isinstance(suffix.node.value, str):
+            document.report(suffix.path, message)
+        elif not _is_template_wrong(problem, labels):
+            document.report(at, message)
+        elif template not in at_template:
+            at_template.add(template)
+            document.report(("identifiers", template), message)
 
 
 def _is_template_wrong(problem: IdentifierError, labels: set[str]) -> bool:

@@ -197,10 +197,10 @@ class _Composer:
 
     def _problems(self) -> list[Problem]:
         paths = paths_by_node(self._open[0] if self._open else self._root) if self._mistakes else {}
-        return [
+        return sorted(
             Problem(self._file, node.line, node.column, paths.get(id(like), ""), message)
             for node, like, message in self._mistakes
-        ]
+        )
 
     def _syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark

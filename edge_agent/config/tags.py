@@ -34,7 +34,7 @@ class Secrets:
         """
         if tag not in self._by_tag:
             raise ValueError(f"unknown tag {tag}; known are {', '.join(SECRET_TAGS)}; plain text needs quotes")
-        if not argument:
+        if not argument.isprintable() or not argument:
             raise ValueError(f"{tag} needs a name, such as {tag} mqtt-password")
         secret = self._by_tag[tag](argument)
         if not secret:

@@ -91,14 +91,27 @@ class _Report:
 
     def _add(self, error: ErrorDetails, place: Place) -> None:
         key = error["loc"][-1] if error["loc"] else ""
-        if error["type"] == "missing":
-            if not place.node.is_partial and (place.path, str(key)) not in self._meant:
-                self._document.report((*place.path, key), wording.missing_key(key))
-        elif error["type"] == "extra_forbidden":
-            known = known_keys(self._model, error["loc"][:-1])
-            self._meant.add((place.path[:-1], wording.close_to(key, known) or ""))
-            self._document.report(place.path, wording.unknown_key(key, known), at_key=True)
-        else:
-            at_key = error["type"] == "invalid_key" or place.extra == ("[key]",)
-            message = wording.explain(error, place.key if at_key else place.node)
-            self._document.report(place.path, message, at_key=at_key)
+        match error["type"]:
+            case "missing":
+                self._missing(place, str(key))
+            case "union_tag_not_found":
+                self._missing(place, _discriminator(error))
+            case "union_tag_invalid":
+                location = (*place.path, _discriminator(error))
+                self._document.report(location, wording.explain(error, self._document.locate(location).node))
+            case "extra_forbidden":
+                known = known_keys(self._model, error["loc"][:-1])
+                self._meant.add((place.path[:-1], wording.close_to(key, known) or ""))
+                self._document.report(place.path, wording.unknown_key(key, known), at_key=True)
+            case kind:
+                at_key = kind == "invalid_key" or place.extra == ("[key]",)
+                message = wording.explain(error, place.key if at_key else place.node)
+                self._document.report(place.path, message, at_key=at_key)
+
+    def _missing(self, place: Place, key: str) -> None:
+        if not place.node.is_partial and (place.path, key) not in self._meant:
+            self._document.report((*place.path, key), wording.missing_key(key))
+
+
+def _discriminator(error: ErrorDetails) -> str:
+    return str(error["ctx"]["discriminator"]).strip("'")

@@ -83,8 +83,6 @@ def explain(error: ErrorDetails, node: Node) -> str:
 def _in_its_own_words(error: ErrorDetails, context: dict[str, Any]) -> str:
     if "error" in context:  # raised by a validator of ours or of a driver
         return str(context["error"])
-    if error["type"] == "union_tag_not_found":
-        return missing_key(context["discriminator"].strip("'"))
     message = error["msg"].removeprefix("Input ")
     return message[:1].lower() + message[1:]
 
@@ -159,15 +157,14 @@ def _cut(text: str) -> str:
 
 def _like(node: Node, bound: Any) -> str:
     """Return ``bound`` in the unit in which the value was written."""
-    if not isinstance(node.value, str) or not isinstance(bound, int | float):
-        return str(bound)
-    for parse, write in ((parse_duration_s, format_duration), (parse_size_bytes, format_size)):
-        try:
-            parse(node.value)
-        except ValueError:
-            continue
-        return write(bound) if bound else f"0{_unit(node.value)}"
-    return str(bound)
+    if isinstance(node.value, str) and isinstance(bound, int | float):
+        for parse, write in ((parse_duration_s, format_duration), (parse_size_bytes, format_size)):
+            try:
+                parse(node.value)
+            except ValueError:
+                continue
+            return write(bound) if bound else f"0{_unit(node.value)}"
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
 
 
 def _unit(text: str) -> str:
