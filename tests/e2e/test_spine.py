@@ -1,0 +1,261 @@
+"""The main job, from servers that nobody here wrote to a subscriber that nobody here wrote."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.oracle import Oracle
+from tests.servers.agent import AgentProcess, agent
+from tests.servers.modbus_server import libmodbus_server
+from tests.servers.mosquitto import Mosquitto, mosquitto
+from tests.servers.opcua_server import OpcUaServer, opcua_server
+from tests.servers.subscriber import Received, Subscriber, subscriber
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+POINTS = 40
+
+
+def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+    end_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end_s, f"did not happen within {within_s} s: {what}"
+        time.sleep(0.02)
+
+
+def modbus_yaml(port: int, *, units: int = 2, interval: str = "50ms", points: list[str] | None = None) -> str:
+    lines = []
+    for unit in range(1, units + 1):
+        lines += [f"  - id: press-{unit}", "    driver: modbus", "    host: 127.0.0.1", f"    port: {port}"]
+        lines += [f"    unit: {unit}", f"    interval: {interval}", "    retry_max: 1s", "    points:"]
+        lines += points or [
+            f"      - {{name: r{n}, holding: {n}, type: uint16, unit: bar}}" for n in range(POINTS)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def head_yaml(broker: Mosquitto) -> str:
+    return (
+        "gateway: {id: gw-e2e}\n"
+        'identifiers: {prefix: "88.000.7", allow_placeholder: true}\n'
+        "publishers:\n"
+        "  - id: cloud\n"
+        "    type: mqtt\n"
+        f'    servers: ["mqtt://127.0.0.1:{broker.port}"]\n'
+        "    retry_max: 2s\n"
+        "devices:\n"
+    )
+
+
+@contextmanager
+def lasting_broker() -> Iterator[tuple[Mosquitto, Subscriber]]:
+    """A broker that remembers its subscriber's session over a restart, and that subscriber."""
+    with mosquitto(options="persistence true\nmax_queued_messages 0") as broker:
+        with (broker.directory / "mosquitto.conf").open("a") as file:
+            file.write(f"\npersistence_location {broker.directory}/\n")
+        broker.stop()
+        broker.start()
+        with subscriber(broker.port, arguments=["-i", "watcher", "-c"]) as received:
+            yield broker, received
+
+
+def settled(oracle: Oracle, received: Subscriber, one: AgentProcess) -> None:
+    """Wait until everything committed has arrived; the agent has been stopped or is drained."""
+
+    def complete() -> bool:
+        fresh = Oracle()
+        fresh.take(list(received.messages))
+        return not fresh.missing(one.state)
+
+    until(complete, "everything committed arrives", within_s=60)
+    oracle.take(list(received.messages))
+    print(oracle.report(one.state))
+
+
+def drained(one: AgentProcess) -> None:
+    until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= 2, "the backlog drains", within_s=60)
+
+
+def latest(received: Subscriber, device: str) -> dict[str, tuple[Any, dict[str, Any], dict[str, Any]]]:
+    """Return point → (last value, its columns, the message) of a device."""
+    found: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {}
+    for message in received.on(f"/{device}/data"):
+        body = message.json()
+        for row in body["rows"]:
+            for name, columns in row["points"].items():
+                found[name] = (columns["v"][-1], columns, body | {"t": row["t"]})
+    return found
+
+
+@contextmanager
+def cnc() -> Iterator[OpcUaServer]:
+    with opcua_server() as server:
+        yield server
+
+
+def test_readings_arrive_with_value_unit_quality_source_time_and_code(tmp_path: Path) -> None:
+    opcua_points = {
+        "float_7": ("Float.007", "mm"),
+        "parts": ("PartCount", "pcs"),
+        "program": ("Program", ""),
+        "running": ("Running", ""),
+        "broken": ("Broken", "bar"),
+        "stamped": ("Stamped", "A"),
+    }
+    with mosquitto() as broker, subscriber(broker.port) as received, libmodbus_server() as plc, cnc() as server:
+        yaml = head_yaml(broker) + modbus_yaml(plc.port)
+        yaml += f"  - {{id: cnc-07, driver: opcua, url: '{server.url}', identifier: EQ.CNC07, points: [\n"
+        for name, (node, unit) in opcua_points.items():
+            yaml += f"      {{name: {name}, node: 'nsu=http://example.com/cnc;s={node}', unit: '{unit}'}},\n"
+        yaml += "    ]}\n"
+        with agent(tmp_path, yaml) as one:
+            until(
+                lambda: len(latest(received, "cnc-07")) == len(opcua_points) and latest(received, "press-2"),
+                "first readings of both",
+            )
+            presses = latest(received, "press-2")
+            cnc_points = latest(received, "cnc-07")
+            directory: dict[str, Any] = received.on("/directory")[0].json()
+            assert one.stop() == 0
+    for number in range(POINTS):
+        value, columns, body = presses[f"r{number}"]
+        assert value == 2000 + number
+        assert columns["unit"] == "bar"
+        assert "q" not in columns
+        assert body["code"] == "88.000.7/EQ.press-2"
+    values = {name: value for name, (value, _, _) in cnc_points.items()}
+    assert values == {
+        "float_7": 7.5,
+        "parts": str(2**53 + 1),
+        "program": "O1234 齿轮",
+        "running": True,
+        "broken": None,
+        "stamped": 1,
+    }
+    assert cnc_points["broken"][1]["q"][-1] == 0x808C0000  # BadSensorFailure, as the server said it
+    assert cnc_points["parts"][1]["unit"] == "pcs"
+    _, columns, body = cnc_points["stamped"]
+    assert body["code"] == "88.000.7/EQ.CNC07"
+    assert source_time_us(body["t"], columns["dt_us"][-1]) == source_time_us("2026-01-02T03:04:05.678000Z", 0)
+    assert directory["devices"]["cnc-07"]["handle"] == "88.000.7/EQ.CNC07"
+
+
+def source_time_us(t: str, dt_us: int) -> int:
+    return round(datetime.fromisoformat(t).timestamp() * 1e6) + dt_us
+
+
+def test_a_broker_that_is_stopped_for_30_s_costs_nothing_and_the_order_is_kept(tmp_path: Path) -> None:
+    oracle = Oracle()
+    with lasting_broker() as (broker, received), libmodbus_server() as plc:
+        with agent(tmp_path, head_yaml(broker) + modbus_yaml(plc.port)) as one:
+            until(lambda: len(received.on("/data")) > 20, "first messages")
+            broker.stop()
+            time.sleep(30)
+            backlog = one.metrics()["edge_agent_outbox_pending_rows"]
+            broker.start()
+            drained(one)
+            assert one.stop() == 0
+        settled(oracle, received, one)
+    assert backlog > 200
+    assert not oracle.missing(one.state)
+    assert not oracle.unexpected(one.state)
+    assert oracle.historical > 200
+    for message in received.messages:
+        check_order_within(message)
+    for streams in in_streams(received.messages).values():
+        assert streams == sorted(streams), "rows of one stream came out of order"
+
+
+def in_streams(messages: list[Received]) -> dict[tuple[str, bool], list[int]]:
+    """Return device, historical → rows in the order of their first arrival."""
+    seen: set[int] = set()
+    streams: dict[tuple[str, bool], list[int]] = {}
+    for message in messages:
+        if not message.topic.endswith("/data"):
+            continue
+        body = message.json()
+        for row in body["rows"]:
+            if row["row"] not in seen:
+                seen.add(row["row"])
+                streams.setdefault((body["device"], row["historical"]), []).append(row["row"])
+    return streams
+
+
+def check_order_within(message: Received) -> None:
+    if message.topic.endswith("/data"):
+        for row in message.json()["rows"]:
+            for columns in row["points"].values():
+                assert columns["dt_us"] == sorted(columns["dt_us"]), "readings of a point came out of order"
+
+
+def test_twenty_kills_lose_nothing_that_was_committed_and_invent_nothing(tmp_path: Path) -> None:
+    rng = random.Random(20)
+    oracle = Oracle()
+    with lasting_broker() as (broker, received), libmodbus_server() as plc:
+        one = AgentProcess(tmp_path, head_yaml(broker) + modbus_yaml(plc.port, interval="20ms"))
+        for _ in range(20):
+            one.start()
+            time.sleep(rng.uniform(0.0, 1.2))
+            one.kill()
+        one.start()
+        drained(one)
+        assert one.stop() == 0
+        settled(oracle, received, one)
+    assert len(oracle.rows) > 40
+    assert not oracle.missing(one.state)
+    assert not oracle.unexpected(one.state)
+    for (device, _, _, point, _), value in oracle.readings.items():
+        assert value in {1000 * int(device[-1]) + int(point[1:]), None}, f"{device} {point} = {value}"
+    assert oracle.codes == {"88.000.7/EQ.press-1", "88.000.7/EQ.press-2"}
+
+
+def test_a_backlog_keeps_its_names_when_points_are_renamed_reordered_and_deleted(tmp_path: Path) -> None:
+    points = [f"      - {{name: {name}, holding: {address}, type: uint16}}" for address, name in enumerate("abcd")]
+    changed = [
+        f"      - {{name: {name}, holding: {address}, type: uint16}}" for name, address in (("d", 3), ("x", 0))
+    ]
+    oracle = Oracle()
+    with mosquitto() as broker, libmodbus_server() as plc:
+        broker.stop()
+        one = AgentProcess(tmp_path, head_yaml(broker) + modbus_yaml(plc.port, units=1, points=points))
+        one.start()
+        until(lambda: one.metrics()["edge_agent_outbox_committed_readings_total"] > 100, "a backlog")
+        assert one.stop() == 0
+        broker.start()
+        with subscriber(broker.port) as received:
+            one.write(head_yaml(broker) + modbus_yaml(plc.port, units=1, points=changed))
+            one.start()
+            drained(one)
+            until(lambda: "x" in latest(received, "press-1"), "a reading under its new name")
+            assert one.stop() == 0
+            settled(oracle, received, one)
+    values: dict[str, set[Any]] = {}
+    for (_, _, _, point, _), value in oracle.readings.items():
+        values.setdefault(point, set()).add(value)
+    assert values == {"a": {1000}, "b": {1001}, "c": {1002}, "d": {1003}, "x": {1000}}
+    assert not oracle.missing(one.state)
+
+
+def test_peer_defect_06_a_clean_stop_keeps_the_backlog(tmp_path: Path) -> None:
+    oracle = Oracle()
+    with mosquitto() as broker, libmodbus_server() as plc:
+        broker.stop()
+        one = AgentProcess(tmp_path, head_yaml(broker) + modbus_yaml(plc.port))
+        for _ in range(3):
+            one.start()
+            until(lambda: one.metrics()["edge_agent_outbox_committed_readings_total"] > 200, "readings")
+            assert one.stop() == 0
+        broker.start()
+        with subscriber(broker.port) as received:
+            one.start()
+            drained(one)
+            assert one.stop() == 0
+            settled(oracle, received, one)
+    assert not oracle.missing(one.state)
+    assert not oracle.unexpected(one.state)
