@@ -110,7 +110,6 @@ def test_check_gives_problems_as_json(edge_agent: Main, bad_config: Path) -> Non
     assert (code, errors, body["ok"]) == (78, "", False)
     assert [(problem["line"], problem["path"]) for problem in body["problems"]] == [
         (9, "devices[0].points[0].type"),
-        (10, "devices[0].points[1].type"),
         (11, "devices[0].points[2].coil"),
     ]
 

@@ -1,0 +1,237 @@
+"""The agent as a process: how it starts, answers, is watched, and ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.servers.agent import EDGE_AGENT, AgentProcess, agent, free_port
+
+CANARY = "canary-7f3a9c"
+YAML = """\
+gateway: {{id: gw-01}}
+publishers:
+  - {{id: cloud, type: mqtt, servers: ["mqtt://127.0.0.1:{port}"], username: edge, password: !env CANARY}}
+devices:
+  - id: press-01
+    driver: modbus
+    host: 127.0.0.1
+    port: {port}
+    connect_timeout: 500ms
+    points: [{{name: temperature, register: 40001, type: float32}}]
+"""
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder with a name short enough for a Unix socket; the secret of ``YAML`` is set."""
+    monkeypatch.setenv("CANARY", CANARY)
+    with TemporaryDirectory(prefix="ea", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def yaml() -> str:
+    return YAML.format(port=free_port())  # nobody there: the device and the broker stay away
+
+
+def edge_agent(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [EDGE_AGENT, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def until(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+    end_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.02)
+
+
+def log_lines(running: AgentProcess) -> list[dict[str, object]]:
+    return [json.loads(line) for line in running.log.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_stops_in_order_and_ends_with_0(folder: Path, yaml: str, number: signal.Signals) -> None:
+    with agent(folder, yaml) as running:
+        assert running.process
+        running.process.send_signal(number)
+        assert running.process.wait(15) == 0
+        assert log_lines(running)[-1]["message"] == "agent stopped"
+        assert not (folder / "control.sock").exists()
+
+
+def test_a_second_signal_ends_it_at_once(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        assert running.process
+        pid = running.process.pid
+        running.process.send_signal(signal.SIGTERM)
+        until(lambda: "asked to stop" in running.log.read_text(), "the first signal is noticed")
+        if running.process.poll() is None:  # an orderly stop may be quicker than the test
+            os.kill(pid, signal.SIGTERM)
+        assert running.process.wait(15) in {0, -signal.SIGTERM}
+
+
+def test_a_second_signal_works_even_if_the_loop_is_stuck(folder: Path) -> None:
+    script = folder / "stuck.py"
+    script.write_text(
+        "import asyncio, signal, sys, time\n"
+        "from edge_agent.cli import run\n"
+        "class Stuck:\n"
+        "    async def run(self):\n"
+        "        try:\n"
+        "            print('running', flush=True)\n"
+        "            await asyncio.Event().wait()\n"
+        "        finally:\n"
+        "            print('stuck', flush=True)\n"
+        "            time.sleep(60)\n"
+        "asyncio.run(run._until_stopped(Stuck()))\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "running\n"
+        process.terminate()
+        assert process.stdout.readline() == "stuck\n"
+        process.terminate()
+        assert process.wait(10) == -signal.SIGTERM
+
+
+def test_the_service_manager_is_told_of_start_life_and_stop(
+    folder: Path, yaml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        with agent(folder, yaml):
+            assert manager.recv(100) == b"READY=1"
+            messages = {manager.recv(100).partition(b"=")[0] for _ in range(4)}
+            assert b"WATCHDOG" in messages
+        last = b""
+        while last != b"STOPPING=1":
+            last = manager.recv(100)
+
+
+def test_a_busy_port_ends_it_with_1_and_says_what_to_do(folder: Path, yaml: str) -> None:
+    one = AgentProcess(folder, yaml)
+    host, _, port = one.ops.partition(":")
+    with socket.create_server((host, int(port))):
+        result = edge_agent("run", one.config)
+    assert result.returncode == 1
+    (line,) = [json.loads(line) for line in result.stderr.splitlines() if '"critical"' in line]
+    assert "Address already in use; set ops.http" in line["reason"]
+    assert "traceback" not in line
+
+
+def test_a_second_agent_on_the_same_state_ends_with_1_and_the_first_goes_on(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        result = edge_agent("run", running.config)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert running.status()["gateway"] == "gw-01"
+
+
+def test_a_bad_configuration_ends_with_78_before_anything_is_made(folder: Path, yaml: str) -> None:
+    one = AgentProcess(folder, yaml.replace("register: 40001", "register: 0"))
+    result = edge_agent("run", one.config)
+    assert result.returncode == 78
+    assert re.match(rf"{re.escape(str(one.config))}:\d+:\d+: devices\[0\]\.points\[0\]", result.stderr)
+    assert not one.state.exists()
+
+
+def test_status_shows_devices_outbox_and_publishers(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        until(lambda: running.status()["devices"][0]["phase"] == "offline", "the device is away")  # type: ignore[index]
+        shown = edge_agent("status", running.config)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert re.search(r"^gateway gw-01, edge-agent \S+, up \d+ s, config ", shown.stdout)
+        assert re.search(r"^press-01\tmodbus\toffline\t\d+ s\t1\t1\t", shown.stdout, re.MULTILINE)
+        assert re.search(r"^outbox: epoch ", shown.stdout, re.MULTILINE)
+        assert re.search(r"^publisher cloud: ", shown.stdout, re.MULTILINE)
+        values = edge_agent("status", "--socket", folder / "control.sock", "--device", "press-01")
+        assert re.search(r"^temperature\t\t\tBadNoCommunication\t", values.stdout, re.MULTILINE)
+        unknown = edge_agent("status", "--socket", folder / "control.sock", "--device", "lathe")
+        assert (unknown.returncode, "it has press-01" in unknown.stderr) == (1, True)
+        assert json.loads(edge_agent("status", running.config, "--json").stdout)["gateway"] == "gw-01"
+
+
+def test_it_listens_where_it_is_told_and_nowhere_else(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        assert running.process
+        assert tcp_listeners(running.process.pid) == {("0100007F", int(running.ops.partition(":")[2]))}
+        assert unix_listeners(running.process.pid) == {str(folder / "control.sock")}
+
+
+def test_the_log_is_json_and_a_secret_is_in_no_output(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        until(lambda: running.status()["devices"][0]["phase"] == "offline", "the device is away")  # type: ignore[index]
+        pages = json.dumps([running.status(), running.metrics()])
+        commands = [("check", "--json"), ("check", "--plan"), ("status", "--json"), ("status",)]
+        printed = [edge_agent(word, running.config, *options) for word, *options in commands]
+    assert all({"ts", "level", "logger", "message"} <= set(line) for line in log_lines(running))
+    assert all(result.returncode == 0 for result in printed)
+    texts = [pages, running.log.read_text(), *(result.stdout + result.stderr for result in printed)]
+    assert not any(CANARY in text for text in texts)
+
+
+def test_version_is_quick() -> None:
+    took_s = []
+    for _ in range(3):
+        began_s = time.monotonic()
+        assert edge_agent("version").returncode == 0
+        took_s.append(time.monotonic() - began_s)
+    assert min(took_s) < 1.0  # 0.2 s on an idle machine; a loaded one gets room
+
+
+def imports_of(*arguments: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "edge_agent", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["drivers"]])
+def test_small_commands_load_no_large_library(arguments: list[str]) -> None:
+    modules = imports_of(*arguments)
+    assert "typer" in modules
+    large = {"aiohttp", "asyncua", "paho", "pymodbus", "rich", "sqlite_utils", "edge_agent_modbus"}
+    assert not modules & large
+
+
+def own_sockets(pid: int) -> set[str]:
+    links = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+
+
+def tcp_listeners(pid: int) -> set[tuple[str, int]]:
+    """Address (hex, as the kernel prints it) and port of each listening socket of the process, proc(5)."""
+    own, found = own_sockets(pid), set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in own:
+                host, _, port = words[1].partition(":")
+                found.add((host, int(port, 16)))
+    return found
+
+
+def unix_listeners(pid: int) -> set[str]:
+    """Path of each listening Unix socket of the process (flag 0x10000 of proc(5), net/unix)."""
+    own = own_sockets(pid)
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]]
+    return {row[7] for row in rows if row[3] == "00010000" and row[6] in own and len(row) > 7}
