@@ -49,7 +49,7 @@ class ModbusUnit:
 
     async def connect(self) -> "ModbusSession":
         transport = await self._line.attach()
-        if transport.lost is not None:  # while nobody used it
+        if transport.lost is not None:  # the next one to come throws it away, the others find out by themselves
             self._line.drop(transport)
             self._line.detach(transport)
             transport = await self._line.attach()
@@ -96,12 +96,8 @@ class ModbusSession:
 
     async def _ask(self, request: ReadRequest) -> bytes | ExceptionReply:
         """Carry out one exchange; return the payload, or an exception that concerns the request's points only."""
-        try:
-            async with self._line.turn():
-                reply = await self._transport.exchange(request.unit, request.pdu)
-        except DeviceUnavailableError:
-            self._line.drop(self._transport)
-            raise
+        async with self._line.turn():
+            reply = await self._transport.exchange(request.unit, request.pdu)
         payload = read_payload(request.table, request.count, reply)
         if isinstance(payload, bytes):
             return payload

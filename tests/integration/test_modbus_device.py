@@ -1,5 +1,6 @@
 """The driver against a device in C: types, orders, isolation of refused points, several units on a line."""
 
+import asyncio
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from edge_agent.collect.line import Lines
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import Quality, ReadingBatch
 from edge_agent.testing.conformance import check_device, check_unavailable
+from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
@@ -232,3 +234,32 @@ async def test_a_connection_that_died_while_nobody_asked_is_not_handed_out() -> 
         assert await read_all(second, session) == {0: 2}
         await session.close()
         await idle.close()
+
+
+async def test_units_on_a_line_take_turns() -> None:
+    lines = Lines()
+    async with scripted_server(lambda _request, _: Gesture.SILENCE) as server:
+        devices = [unit(server.port, words(number), lines, unit=number) for number in (1, 2)]
+        sessions = [await device.connect() for device in devices]
+        async with asyncio.TaskGroup() as group:
+            reads = [group.create_task(read_all(d, s)) for d, s in zip(devices, sessions, strict=True)]
+            for number in (1, 2):
+                await eventually(lambda number=number: len(server.requests) >= number)  # type: ignore[misc]
+                await FakeClock().settle()
+                assert len(server.requests) == number, "asked while another one waits for its answer"
+                server.send(registers_reply(server.requests[-1]))
+        assert [read.result() for read in reads] == [{0: 1}, {0: 2}]
+        for session in sessions:
+            await session.close()
+
+
+async def test_closing_twice_takes_no_neighbour_off_the_line() -> None:
+    lines = Lines()
+    with libmodbus_server() as server:
+        first, second = unit(server.port, words(1), lines, unit=1), unit(server.port, words(2), lines, unit=2)
+        one, two = await first.connect(), await second.connect()
+        await one.close()
+        await one.close()
+        assert await read_all(second, two) == {0: 2002}
+        await two.close()
+        assert transport_of(two).lost is not None, "the last one left the light on"
