@@ -104,7 +104,7 @@ async def _secure(client: Any, config: OpcUaDevice, now: datetime) -> None:
 
 async def _log_in(client: Any, config: OpcUaDevice) -> None:
     with whole_session(config.url, "connecting"):
-        await client.connect_socket()
+        await _connect_socket(client)
         await client.send_hello()
     with whole_session(config.url, "opening the secure channel"):
         await client.open_secure_channel()
@@ -116,6 +116,15 @@ async def _log_in(client: Any, config: OpcUaDevice) -> None:
             username=config.user or None,
             password=config.password.get_secret_value() if config.password else None,
         )
+
+
+async def _connect_socket(client: Any) -> None:
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task is not None else 0
+    await client.connect_socket()
+    if task is not None and task.cancelling() > cancellations:
+        # The library's asyncio.wait_for, on Python 3.11, forgets a cancellation that crosses the connection.
+        raise asyncio.CancelledError
 
 
 def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:

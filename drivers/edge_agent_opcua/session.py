@@ -7,6 +7,7 @@ missing (a new session reads every point anew; see docs/adr/0003).
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -22,7 +23,14 @@ from edge_agent_opcua.connection import drop, open_connection
 from edge_agent_opcua.decode import DataValue, Decoder
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import MAX_OPERATIONS, Item, Publishing, following, items, missed, publishing
-from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, one_exchange, status_of, whole_session
+from edge_agent_opcua.translation import (
+    FOREIGN,
+    TOO_MUCH,
+    one_exchange,
+    plain_cancellation,
+    status_of,
+    whole_session,
+)
 
 MAX_NOTIFICATIONS = 5000  # values in one notification
 RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
@@ -90,16 +98,17 @@ class OpcUaSession:
             namespaces, reads, calls = await self.client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
         self._nodes_per_read = _limit(reads)
         self._items_per_call = _limit(calls)
-        known = namespaces.Value.Value if namespaces.Value is not None else None
-        self._node_ids = [_node_id(node, known or []) for node in nodes]
+        told = namespaces.Value.Value if namespaces.Value is not None else None
+        known = told if isinstance(told, list) else []
+        self._node_ids = [_node_id(node, known) for node in nodes]
         if wanted:
             await self._create_subscription(asked)
             await self._create_items(wanted)
 
     async def read(self, request: Request) -> ReadingBatch:
         points = [point for point in request.points if self._node_ids[point] is not None]
+        await self._renew_channel()
         with one_exchange(self._url, "reading"):
-            await self._renew_channel()
             values, self._nodes_per_read = await self._in_chunks(points, self._nodes_per_read, self._read_values)
         time_ns = self._clock.now_ns()
         answers = dict(zip(points, values, strict=True))
@@ -112,8 +121,8 @@ class OpcUaSession:
         expected: int | None = None
         acknowledgements: list[Any] = []
         while True:
+            await self._renew_channel()
             with whole_session(self._url, "waiting for a notification"):
-                await self._renew_channel()
                 message = await self._publish(acknowledgements)
             time_ns = self._clock.now_ns()
             sequence, data = int(message.SequenceNumber), message.NotificationData or []
@@ -136,7 +145,7 @@ class OpcUaSession:
         self._is_closed = True
         is_polite = False
         try:
-            with suppress(*FOREIGN):
+            with suppress(*FOREIGN), plain_cancellation():
                 await self.client.close_session()
                 await self.client.close_secure_channel()
                 is_polite = True
@@ -152,7 +161,8 @@ class OpcUaSession:
         """Return the next NotificationMessage; exactly one request is outstanding, so they come in order."""
         try:
             async with asyncio.timeout(self._silence_s):
-                response = await self.client.uaclient.session.publish(acknowledgements)
+                with plain_cancellation():
+                    response = await self.client.uaclient.session.publish(acknowledgements)
         except TimeoutError as exc:
             raise DeviceUnavailableError(
                 f"{self._url} said nothing for {self._silence_s:.1f} s, not even that it is alive"
@@ -182,8 +192,9 @@ class OpcUaSession:
             return
         async with self._renewing:
             if self._clock.monotonic_s() >= self._renew_at_s:
-                await self.client.open_secure_channel(renew=True)
-                self.client.uaclient.revolve_security_token()
+                with whole_session(self._url, "renewing the secure channel"):
+                    await self.client.open_secure_channel(renew=True)
+                    self.client.uaclient.revolve_security_token()
                 lifetime_s = self.client.secure_channel_timeout / 1e3
                 self._renew_at_s = self._clock.monotonic_s() + RENEW_AFTER * lifetime_s
 
@@ -213,6 +224,8 @@ class OpcUaSession:
                 given_now = await service.update_subscription(changed)
                 interval_s = given_now.RevisedPublishingInterval / 1e3
                 keep_alives = given_now.RevisedMaxKeepAliveCount
+        if not (math.isfinite(interval_s) and interval_s >= 0):
+            raise DeviceUnavailableError(f"{self._url} gives a publishing interval of {interval_s}")
         self._subscription_id = given.SubscriptionId
         self._silence_s = interval_s * keep_alives + self._margin_s
         _log.debug(

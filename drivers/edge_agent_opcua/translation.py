@@ -1,5 +1,6 @@
 """The only place that names the errors of asyncua: what they mean, and what a person can do."""
 
+import asyncio
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ _CODES = ua.StatusCodes
 _HINTS = {
     _CODES.BadUserAccessDenied: "the server refuses this user: check `user:` and `password:`",
     _CODES.BadIdentityTokenRejected: "the server refuses this user: check `user:` and `password:`",
-    _CODES.BadIdentityTokenInvalid: "the server does not take this kind of user: check `user:` and `password:`",
+    _CODES.BadIdentityTokenInvalid: "the server does not take this kind of user: is there a `user:`?",
     _CODES.BadCertificateUntrusted: "the server does not trust our certificate: make it trusted there",
     _CODES.BadSecurityChecksFailed: "the server refuses our certificate: make it trusted there",
     _CODES.BadCertificateInvalid: "the server finds our certificate invalid: check `certificate:`",
@@ -62,6 +63,21 @@ TOO_MUCH = {
 
 
 @contextmanager
+def plain_cancellation() -> Iterator[None]:
+    """Make a cancellation that crossed an answer an ordinary one.
+
+    On Python 3.11 the library raises a subclass of CancelledError then, which ``asyncio.timeout`` does not take
+    for its own: the time-out would end the task instead of raising TimeoutError.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as exc:
+        if type(exc) is asyncio.CancelledError:
+            raise
+        raise asyncio.CancelledError from exc
+
+
+@contextmanager
 def whole_session(url: str, doing: str) -> Iterator[None]:
     """What fails inside ends the session.
 
@@ -69,7 +85,8 @@ def whole_session(url: str, doing: str) -> Iterator[None]:
         DeviceUnavailableError: for every error of the library.
     """
     try:
-        yield
+        with plain_cancellation():
+            yield
     except DriverError:
         raise
     except FOREIGN as exc:
@@ -85,7 +102,8 @@ def one_exchange(url: str, doing: str) -> Iterator[None]:
         ExchangeError: for every other error of the library.
     """
     try:
-        yield
+        with plain_cancellation():
+            yield
     except DriverError:
         raise
     except FOREIGN as exc:

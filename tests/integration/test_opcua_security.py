@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from edge_agent.errors import DeviceUnavailableError
+from edge_agent.testing.eventually import eventually
+from edge_agent_opcua.session import OpcUaSession
 from tests.servers.opcua.certificates import Pair, make_certificate
-from tests.servers.opcua.reading import connect, make_device, points, read_once
+from tests.servers.opcua.reading import connect, make_device, points, read_once, reporting
 from tests.servers.opcua_server import URI, OpcUaServer, opcua_server
 
 CLIENT_URI = "urn:edge-agent:gw-01"
@@ -91,6 +93,26 @@ async def test_an_anonymous_session_is_refused_where_the_server_wants_a_user(sit
 async def test_a_user_without_encryption_needs_the_explicit_word(site: Site) -> None:
     device, config = make_device(site.server.url, points(["Feed"]), mode="poll", insecure_password=True, **USER)
     assert (await read_once(device, config))["Feed"].value == 1.5
+
+
+@pytest.mark.slow
+async def test_readings_flow_across_renewals_of_the_channel(site: Site, tmp_path: Path) -> None:
+    certificate, key = site.shown.write(tmp_path, "server")
+    options = {"security": True, "certificate": str(certificate), "key": str(key)}
+    with opcua_server([site.own.der], **options, tokenLifetime=1000) as server:
+        keys = site.secure(mode="subscribe", keep_alive="200ms")
+        device, config = make_device(server.url, points(["Counter"]), **keys)
+        async with reporting(device, config) as collected:
+            renewals = set()
+
+            def renewed_twice() -> bool:
+                assert isinstance(collected.session, OpcUaSession)
+                renewals.add(collected.session._renew_at_s)
+                return len(renewals) >= 3
+
+            await eventually(renewed_twice, within_s=20)
+            count = len(collected.all)
+            await eventually(lambda: len(collected.all) > count)
 
 
 async def test_a_policy_that_the_server_does_not_offer_is_told(tmp_path: Path) -> None:

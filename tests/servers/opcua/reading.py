@@ -50,8 +50,9 @@ def readings(batch: ReadingBatch, config: OpcUaDevice) -> list[tuple[str, Readin
 class Collected:
     """What a session reported so far."""
 
-    def __init__(self, config: OpcUaDevice) -> None:
+    def __init__(self, config: OpcUaDevice, session: Session | None = None) -> None:
         self._config = config
+        self.session = session
         self.batches: list[ReadingBatch] = []
         self.all: list[tuple[str, Reading]] = []
 
@@ -77,8 +78,8 @@ async def connect(device: Device, *, within_s: float = 10.0) -> Session:
 @asynccontextmanager
 async def reporting(device: Device, config: OpcUaDevice) -> AsyncIterator[Collected]:
     """Run a session while the block runs."""
-    collected = Collected(config)
     session = await connect(device)
+    collected = Collected(config, session)
     try:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(session.run(collected.emit))

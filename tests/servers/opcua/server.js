@@ -19,6 +19,7 @@ const options = {
     certificate: undefined, // PEM files
     key: undefined,
     pki: undefined, // folder with trusted/certs/*.der
+    tokenLifetime: undefined, // milliseconds that a secure channel's token lives
     anonymous: true,
     users: {}, // name to password
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
@@ -156,6 +157,7 @@ async function main() {
         privateKeyFile: options.key,
         serverCertificateManager: pki("server"),
         userCertificateManager: pki("user"),
+        defaultSecureTokenLifetime: options.tokenLifetime,
         allowAnonymous: options.anonymous,
         userManager: { isValidUser: (name, password) => options.users[name] === password },
         serverInfo: { applicationUri: "urn:edge-agent:test-server" },

@@ -1,0 +1,266 @@
+"""What real servers do too rarely to test against: sequence gaps, lies about limits, odd answers."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asyncua import Client, ua
+
+from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent.model import ReadingBatch
+from edge_agent.testing.fakes import FakeClock
+from edge_agent_opcua.config import OpcUaDevice
+from edge_agent_opcua.connection import open_connection
+from edge_agent_opcua.plan import addresses, items, publishing, reads
+from edge_agent_opcua.session import OpcUaSession
+
+SUBSCRIPTION = 7
+OTHER_SUBSCRIPTION = 8
+
+
+class CrossedError(asyncio.CancelledError):
+    """What the library raises on Python 3.11 when an answer and a cancellation come together."""
+
+
+class FakeServer:
+    """The services of the library's client, answered without a network."""
+
+    def __init__(self) -> None:
+        self.uaclient = self.session = self
+        self.secure_channel_timeout = 1000.0
+        self.largest_read = 10_000
+        self.answers_missing = 0
+        self.interval_ms = 0.0
+        self.read_sizes: list[int] = []
+        self.modified: list[Any] = []
+        self.renewals = 0
+        self.notifications: list[Any] = []
+        self.acknowledged: list[list[int]] = []
+
+    async def read_attributes(self, node_ids: Sequence[Any], _attribute: object) -> list[Any]:
+        if node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray:
+            return [ua.DataValue(ua.Variant(told)) for told in (["http://opcfoundation.org/UA/"], 0, None)]
+        self.read_sizes.append(len(node_ids))
+        if len(node_ids) > self.largest_read:
+            raise ua.UaStatusCodeError(ua.StatusCodes.BadTooManyOperations)
+        values = [ua.DataValue(ua.Variant(node.Identifier, ua.VariantType.UInt32)) for node in node_ids]
+        return values[: len(values) - self.answers_missing]
+
+    async def create_subscription(self, asked: Any, callback: object) -> Any:
+        assert callback is None
+        return ua.CreateSubscriptionResult(
+            SubscriptionId=SUBSCRIPTION,
+            RevisedPublishingInterval=self.interval_ms or asked.RequestedPublishingInterval,
+            RevisedLifetimeCount=asked.RequestedLifetimeCount,
+            RevisedMaxKeepAliveCount=asked.RequestedMaxKeepAliveCount,
+        )
+
+    async def update_subscription(self, asked: Any) -> Any:
+        self.modified.append(asked)
+        return ua.ModifySubscriptionResult(
+            RevisedPublishingInterval=asked.RequestedPublishingInterval,
+            RevisedLifetimeCount=asked.RequestedLifetimeCount,
+            RevisedMaxKeepAliveCount=asked.RequestedMaxKeepAliveCount,
+        )
+
+    async def create_monitored_items(self, asked: Any) -> list[Any]:
+        return [ua.MonitoredItemCreateResult() for _ in asked.ItemsToCreate]
+
+    async def publish(self, acknowledgements: Sequence[Any]) -> Any:
+        self.acknowledged.append([ack.SequenceNumber for ack in acknowledgements])
+        subscription, sequence, data = self.notifications.pop(0)
+        message = ua.NotificationMessage(SequenceNumber=sequence, NotificationData=data)
+        return ua.PublishResponse(
+            Parameters=ua.PublishResult(SubscriptionId=subscription, NotificationMessage=message)
+        )
+
+    async def open_secure_channel(self, *, renew: bool) -> None:
+        assert renew
+        self.renewals += 1
+
+    def revolve_security_token(self) -> None:
+        pass
+
+
+def config(count: int = 3, **keys: Any) -> OpcUaDevice:
+    points = [{"name": f"p{i}", "node": f"i={i}"} for i in range(count)]
+    written = {"id": "cnc", "driver": "opcua", "url": "opc.tcp://cnc", "points": points}
+    return OpcUaDevice.model_validate(written | keys)
+
+
+async def prepared(server: FakeServer, device: OpcUaDevice, clock: FakeClock | None = None) -> OpcUaSession:
+    session = OpcUaSession(device, clock or FakeClock(), server)
+    await session.prepare(addresses(device), items(device), publishing(device))
+    return session
+
+
+def change(sequence: int, *values: tuple[int, int], subscription: int = SUBSCRIPTION) -> Any:
+    changed = [
+        ua.MonitoredItemNotification(handle, ua.DataValue(ua.Variant(value, ua.VariantType.Int32)))
+        for handle, value in values
+    ]
+    return subscription, sequence, [ua.DataChangeNotification(MonitoredItems=changed)]
+
+
+def keep_alive(sequence: int) -> Any:
+    return SUBSCRIPTION, sequence, None
+
+
+async def run(server: FakeServer, session: OpcUaSession) -> tuple[list[int], str]:
+    """Run until the session is lost; return the values that arrived, and why it was lost."""
+    got: list[int] = []
+
+    async def emit(batch: ReadingBatch) -> None:
+        got.extend(value for column in batch.columns for value in column.values or ())  # type: ignore[misc]
+
+    # After what the test sends: a server that has forgotten the subscription.
+    server.notifications.append(change(0, subscription=OTHER_SUBSCRIPTION))
+    with pytest.raises(DeviceUnavailableError) as lost:
+        await session.run(emit)
+    return got, str(lost.value)
+
+
+async def test_notifications_are_acknowledged_and_keep_alives_are_not() -> None:
+    server = FakeServer()
+    session = await prepared(server, config())
+    server.notifications = [keep_alive(1), change(1, (0, 10)), change(2, (1, 11), (0, 12)), keep_alive(3)]
+    got, why = await run(server, session)
+    assert got == [10, 11, 12]
+    assert server.acknowledged == [[], [], [1], [2], []]
+    assert "has lost the subscription" in why
+
+
+async def test_a_missing_notification_ends_the_session_so_that_every_point_is_read_anew() -> None:
+    server = FakeServer()
+    session = await prepared(server, config())
+    server.notifications = [change(1, (0, 10)), change(4, (0, 13))]
+    got, why = await run(server, session)
+    assert got == [10]
+    assert "2 notifications before 4 are missing" in why
+
+
+async def test_a_keep_alive_tells_that_the_last_notification_never_came() -> None:
+    server = FakeServer()
+    session = await prepared(server, config())
+    server.notifications = [change(1, (0, 10)), keep_alive(3)]
+    _, why = await run(server, session)
+    assert "1 notifications before 3 are missing" in why
+
+
+async def test_a_subscription_that_the_server_ends_is_a_loss_with_its_reason() -> None:
+    server = FakeServer()
+    session = await prepared(server, config())
+    ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.BadTimeout))
+    server.notifications = [(SUBSCRIPTION, 1, [ended])]
+    _, why = await run(server, session)
+    assert "has ended the subscription: BadTimeout" in why
+
+
+async def test_readings_that_nobody_asked_for_are_dropped() -> None:
+    server = FakeServer()
+    session = await prepared(server, config(2))
+    server.notifications = [change(1, (0, 10), (2, 66), (70_000, 66))]
+    got, _ = await run(server, session)
+    assert got == [10]
+
+
+async def test_peer_defect_02_a_limit_that_the_server_does_not_announce_is_learned() -> None:
+    server = FakeServer()
+    server.largest_read = 30
+    device = config(100, mode="poll")
+    session = await prepared(server, device)
+    (request,) = reads(addresses(device), range(100), frozenset())
+    for _ in range(2):
+        (column,) = (await session.read(request)).columns
+        assert list(column.points) == list(column.values or ()) == list(range(100))
+    assert server.read_sizes == [100, 50, 25, 25, 25, 25, 25, 25, 25, 25]
+
+
+async def test_an_answer_that_is_too_short_is_void_as_a_whole() -> None:
+    server = FakeServer()
+    server.answers_missing = 1
+    device = config(3, mode="poll")
+    session = await prepared(server, device)
+    with pytest.raises(ExchangeError, match="answered 2 of 3 operations"):
+        await session.read(reads(addresses(device), range(3), frozenset())[0])
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (ua.StatusCodes.BadSessionIdInvalid, DeviceUnavailableError),
+        (ua.StatusCodes.BadSecureChannelIdInvalid, DeviceUnavailableError),
+        (ua.StatusCodes.BadInternalError, ExchangeError),
+        (ua.StatusCodes.BadTooManyOperations, ExchangeError),  # even for a single one
+    ],
+)
+async def test_the_servers_fault_says_whether_the_session_goes_on(code: int, error: type[Exception]) -> None:
+    server = FakeServer()
+    device = config(1, mode="poll")
+    session = await prepared(server, device)
+
+    async def fail(*_: object) -> list[Any]:
+        raise ua.UaStatusCodeError(code)
+
+    server.read_attributes = fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(error, match="reading: Bad"):
+        await session.read(reads(addresses(device), [0], frozenset())[0])
+
+
+async def test_the_channel_is_renewed_on_the_way_to_a_request_after_three_quarters_of_its_life() -> None:
+    server, clock = FakeServer(), FakeClock()
+    device = config(1, mode="poll")
+    session = await prepared(server, device, clock)
+    (request,) = reads(addresses(device), [0], frozenset())
+    await session.read(request)
+    await clock.advance(0.74)
+    await session.read(request)
+    assert server.renewals == 0
+    await clock.advance(0.02)
+    await session.read(request)
+    await session.read(request)
+    assert server.renewals == 1
+    await clock.advance(0.76)
+    await session.read(request)
+    assert server.renewals == 2
+
+
+async def test_a_cancellation_that_crosses_an_answer_is_a_time_out_like_any_other() -> None:
+    server = FakeServer()
+    device = config(1, mode="poll")
+    session = await prepared(server, device)
+
+    async def crossed(*_: object) -> list[Any]:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise CancelledWithResultError([], False) from None
+        return []
+
+    server.read_attributes = crossed  # type: ignore[method-assign,assignment]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await session.read(reads(addresses(device), [0], frozenset())[0])
+
+
+async def test_a_cancellation_that_crosses_the_connection_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def forgetful(_: Client) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+
+    monkeypatch.setattr(Client, "connect_socket", forgetful)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await open_connection(config(), FakeClock())
+
+
+async def test_a_server_that_publishes_slower_than_asked_still_shows_in_time_that_it_lives() -> None:
+    server = FakeServer()
+    server.interval_ms = 1000.0
+    await prepared(server, config(interval="100ms", keep_alive="5s"))
+    (changed,) = server.modified
+    assert (changed.RequestedPublishingInterval, changed.RequestedMaxKeepAliveCount) == (1000.0, 5)
