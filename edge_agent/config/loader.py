@@ -52,6 +52,7 @@ class _Composer:
         self._secrets = secrets
         self._mistakes: list[tuple[Node, Node, str]] = []
         self._open: list[Node] = []
+        self._entries: list[list[Node]] = []  # of each open list or mapping: keys and values alternate
         self._anchors: dict[str, Node] = {}
         self._root: Node | None = None
 
@@ -83,9 +84,9 @@ class _Composer:
                 case yaml.CollectionStartEvent():
                     self._begin(event)
                 case yaml.SequenceEndEvent():
-                    self._add(self._end_list(self._open.pop()))
+                    self._add(self._end_list(self._open.pop(), self._entries.pop()))
                 case yaml.MappingEndEvent():
-                    self._add(self._end_mapping(self._open.pop()))
+                    self._add(self._end_mapping(self._open.pop(), self._entries.pop()))
                 case yaml.DocumentStartEvent() if self._root is not None:
                     self._report(_node(event), "a second document; one file is one document, remove the ---")
                     return
@@ -97,7 +98,7 @@ class _Composer:
             self._root = node
             return
         parent = self._open[-1]
-        parent.items.append(node)
+        self._entries[-1].append(node)
         parent.size += node.size
         parent.depth = max(parent.depth, node.depth + 1)
         if parent.size > MAX_NODES:
@@ -114,6 +115,7 @@ class _Composer:
             raise _StopError
         self._anchor(event, node)
         self._open.append(node)
+        self._entries.append([])
 
     def _scalar(self, event: "yaml.ScalarEvent") -> Node:
         node = _node(event)
@@ -160,23 +162,24 @@ class _Composer:
             self._report(node, f"the anchor &{event.anchor} is already used")
         self._anchors[event.anchor] = node
 
-    def _end_list(self, node: Node) -> Node:
-        node.value = [item.value for item in node.items]
+    def _end_list(self, node: Node, items: list[Node]) -> Node:
+        node.items = items
+        node.value = [item.value for item in items]
         return node
 
-    def _end_mapping(self, node: Node) -> Node:
-        flat, node.items = node.items, []
-        for key_node, value_node in zip(flat[::2], flat[1::2], strict=True):
+    def _end_mapping(self, node: Node, entries: list[Node]) -> Node:
+        node.children = children = {}
+        for key_node, value_node in zip(entries[::2], entries[1::2], strict=True):
             key = self._key(key_node, node)
             if key is None:
                 node.is_partial = True
-            elif key in node.children:
-                first = node.children[key][0]
+            elif key in children:
+                first = children[key][0]
                 message = f"the key {key_node.text!r} is already in line {first.line}; remove one"
                 self._report(key_node, message, like=first)
             else:
-                node.children[key] = (key_node, value_node)
-        node.value = {key: value.value for key, (_, value) in node.children.items()}
+                children[key] = (key_node, value_node)
+        node.value = {key: value.value for key, (_, value) in children.items()}
         return node
 
     def _key(self, node: Node, mapping: Node) -> Key | None:

@@ -1,11 +1,14 @@
 """The document as a tree that remembers where everything was written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from edge_agent.config.problems import Path, Problem, write_path
 
 Key = str | int | bool
+_NO_CHILDREN: "Mapping[Key, tuple[Node, Node]]" = MappingProxyType({})
+"""Shared: most nodes are scalars, and a big file has hundreds of thousands."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +34,8 @@ class Node:
     is_plain: bool = False
     is_broken: bool = False
     is_partial: bool = False
-    items: "list[Node]" = field(default_factory=list)
-    children: "dict[Key, tuple[Node, Node]]" = field(default_factory=dict)
+    items: "Sequence[Node]" = ()
+    children: "Mapping[Key, tuple[Node, Node]]" = field(default_factory=lambda: _NO_CHILDREN)
     size: int = 1
     depth: int = 0
 

@@ -172,8 +172,8 @@ def _unit(text: str) -> str:
 
 
 def format_size(size_bytes: float) -> str:
-    """Return the shortest exact writing: ``256KiB``, ``10MB``, ``1000B``."""
+    """Return the shortest exact writing of whole bytes: ``256KiB``, ``10MB``, ``1000B``."""
     for unit in ("GiB", "MiB", "KiB", "GB", "MB", "kB"):
         if size_bytes and size_bytes % SIZE_UNITS_BYTES[unit] == 0:
-            return f"{size_bytes // SIZE_UNITS_BYTES[unit]:g}{unit}"
-    return f"{size_bytes:g}B"
+            return f"{int(size_bytes) // SIZE_UNITS_BYTES[unit]}{unit}"
+    return f"{int(size_bytes)}B"
