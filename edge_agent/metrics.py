@@ -51,6 +51,9 @@ class Metrics:
         self.buffered = gauge("outbox_buffered_readings", "Readings in memory, waiting for the next commit.", [])
         self.outbox_bytes = gauge("outbox_size_bytes", "Size of the database and its log on disk.", [])
         self.pending = gauge("outbox_pending_rows", "Rows that the publisher has not got through.", publisher)
+        self.new_epochs = counter(
+            "outbox_new_epochs_total", "Times that the state directory came from another machine.", []
+        )
         self.damaged_rows = counter("outbox_damaged_rows_total", "Rows that could not be read back.", [])
 
         self.publisher_up = gauge("publisher_up", "1 while a session with the broker is established.", publisher)

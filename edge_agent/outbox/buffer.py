@@ -1,0 +1,192 @@
+"""Readings that wait for the next commit, sorted into rows by device and class. Pure; lives on the loop."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from edge_agent.model import Column, DataType, DeviceId, PointTable, ReadingBatch, ReadingClass
+
+ROW_READINGS = 1000
+"""A row that has readings takes no further batch beyond this."""
+
+MAX_ROW_READINGS = 4000
+MAX_ROW_BYTES = 1024 * 1024
+"""A batch beyond either is split, so that one row is never more than a lease can carry."""
+
+_MAX_PLANS = 1024
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(slots=True, eq=False)
+class PendingRow:
+    """A row that has no id yet. ``size_bytes`` is what its readings take in memory, roughly."""
+
+    table: PointTable
+    reading_class: ReadingClass
+    batches: list[ReadingBatch] = field(default_factory=list)
+    count: int = 0
+    size_bytes: int = 0
+
+
+_Plan = dict[ReadingClass, list[int] | None]
+"""Which positions of a list of points belong to which class; None = all of them."""
+
+
+class Buffer:
+    """Sorts batches into rows and hands them to a commit, once or, if that fails, again.
+
+    Attributes:
+        readings: how many wait, those that a commit is just writing included.
+        size_bytes: their size.
+        new_bytes: size of what no commit has tried yet.
+    """
+
+    def __init__(self) -> None:
+        self.readings = 0
+        self.size_bytes = 0
+        self.new_bytes = 0
+        self._rows: list[PendingRow] = []
+        self._taken: list[PendingRow] = []
+        self._open: dict[tuple[DeviceId, ReadingClass], PendingRow] = {}
+        self._plans: dict[int, tuple[PointTable, array[int], _Plan]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._taken)
+
+    def add(self, table: PointTable, batch: ReadingBatch) -> bool:
+        """Put the readings of ``batch`` behind what is there; return whether one of them is an alarm.
+
+        Raises:
+            ValueError: the batch is not well formed (a bug of the driver); nothing of it was taken.
+        """
+        if batch.device != table.device or batch.time_ns not in _INT64:
+            raise ValueError(f"batch of {batch.device} at {batch.time_ns} does not fit table of {table.device}")
+        for column in batch.columns:
+            _check(column)
+        parts = self._by_class(table, batch)
+        for reading_class, part in parts:
+            for piece in _pieces(part):
+                self._put(table, reading_class, piece)
+        return any(reading_class is ReadingClass.ALARM for reading_class, _ in parts)
+
+    def take(self) -> Sequence[PendingRow]:
+        """Return every row, those of a failed commit first; call ``settle`` when they are on disk."""
+        self._taken += self._rows
+        self._rows = []
+        self.new_bytes = 0
+        self._open.clear()
+        return self._taken
+
+    def settle(self) -> None:
+        """Forget what the last ``take`` returned."""
+        self.readings -= sum(row.count for row in self._taken)
+        self.size_bytes -= sum(row.size_bytes for row in self._taken)
+        self._taken = []
+
+    def _put(self, table: PointTable, reading_class: ReadingClass, batch: ReadingBatch) -> None:
+        count, size_bytes = len(batch), _size_bytes(batch)
+        key = (table.device, reading_class)
+        row = self._open.get(key)
+        if (
+            row is None
+            or row.table is not table
+            or row.count + count > ROW_READINGS
+            or row.size_bytes + size_bytes > MAX_ROW_BYTES
+        ):
+            row = self._open[key] = PendingRow(table, reading_class)
+            self._rows.append(row)
+        row.batches.append(batch)
+        row.count += count
+        row.size_bytes += size_bytes
+        self.readings += count
+        self.size_bytes += size_bytes
+        self.new_bytes += size_bytes
+
+    def _by_class(self, table: PointTable, batch: ReadingBatch) -> list[tuple[ReadingClass, ReadingBatch]]:
+        plans = [self._plan(table, column.points) for column in batch.columns]
+        classes = set().union(*plans)
+        if len(classes) == 1 and all(plans):
+            return [(classes.pop(), replace(batch, refused=frozenset()) if batch.refused else batch)]
+        parts = []
+        for reading_class in ReadingClass:
+            columns = tuple(
+                column if (positions := plan[reading_class]) is None else column.take(positions)
+                for column, plan in zip(batch.columns, plans, strict=True)
+                if reading_class in plan
+            )
+            if columns:
+                parts.append((reading_class, ReadingBatch(batch.device, batch.time_ns, columns)))
+        return parts
+
+    def _plan(self, table: PointTable, points: "array[int]") -> _Plan:
+        """Compile how to split a list of points; remembered by identity, for drivers never change a list."""
+        known = self._plans.get(id(points))
+        if known is not None and known[0] is table and known[1] is points:
+            return known[2]
+        if points and max(points) >= len(table.points):
+            raise ValueError(f"{table.device} has {len(table.points)} points, a reading names {max(points)}")
+        plan: _Plan = {}
+        if table.single_class is not None:
+            plan = {table.single_class: None} if points else {}
+        else:
+            for position, index in enumerate(points):
+                positions = plan.setdefault(table.points[index].reading_class, [])
+                assert positions is not None  # noqa: S101 - for the type checker
+                positions.append(position)
+            if len(plan) == 1:
+                plan = dict.fromkeys(plan)
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[id(points)] = (table, points, plan)
+        return plan
+
+
+def _check(column: Column) -> None:
+    """Refuse what could not be written: a bad column must not spoil the commit of the others."""
+    count, values, typecode = len(column.points), column.values, column.data_type.typecode
+    if isinstance(values, array):
+        is_sound = bool(typecode) and values.typecode == typecode and len(values) == count
+    elif values is None:
+        is_sound = column.data_type is DataType.NULL
+    else:
+        kind = {DataType.STRING: str, DataType.BYTES: bytes}.get(column.data_type)
+        is_sound = kind is not None and len(values) == count and all(isinstance(v, kind) for v in values)
+    is_sound = is_sound and column.points.typecode == "H"
+    for sequence, code in ((column.statuses, "I"), (column.offsets_ns, "q")):
+        is_sound = is_sound and (sequence is None or (sequence.typecode == code and len(sequence) == count))
+    if not is_sound:
+        raise ValueError(f"malformed {column.data_type.word} column of {count} readings")
+
+
+def _reading_bytes(column: Column) -> int:
+    """Return what one reading takes, without the contents of strings and bytes."""
+    fixed = column.values.itemsize if isinstance(column.values, array) else 4
+    return 2 + fixed + 4 * (column.statuses is not None) + 8 * (column.offsets_ns is not None)
+
+
+def _size_bytes(batch: ReadingBatch) -> int:
+    size_bytes = 16
+    for column in batch.columns:
+        size_bytes += len(column) * _reading_bytes(column)
+        if isinstance(column.values, list):
+            size_bytes += sum(map(len, column.values))
+    return size_bytes
+
+
+def _pieces(batch: ReadingBatch) -> Iterator[ReadingBatch]:
+    if len(batch) <= MAX_ROW_READINGS and _size_bytes(batch) <= MAX_ROW_BYTES:
+        yield batch
+        return
+    for column in batch.columns:
+        fixed = _reading_bytes(column)
+        sizes = (
+            [fixed + len(v) for v in column.values] if isinstance(column.values, list) else [fixed] * len(column)
+        )
+        ends = list(accumulate(sizes, initial=0))
+        start = 0
+        for position in range(1, len(column) + 1):
+            is_last = position == len(column)
+            if is_last or position - start == MAX_ROW_READINGS or ends[position + 1] - ends[start] > MAX_ROW_BYTES:
+                yield ReadingBatch(batch.device, batch.time_ns, (column.take(range(start, position)),))
+                start = position

@@ -1,0 +1,125 @@
+"""One publisher's way through the log during one session."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from edge_agent.model import PublisherId
+from edge_agent.outbox.ledger import Ledger
+from edge_agent.outbox.ranges import Span
+from edge_agent.outbox.rows import Row, Stream
+from edge_agent.outbox.sqlite import Read
+
+_LEASE_SPANS = 256
+"""Ranges that one lease looks at, where acknowledgements have left many holes."""
+
+
+class RowCache:
+    """The rows of the last commits, decoded: what is live need not be read back."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._rows: OrderedDict[int, tuple[Row, int]] = OrderedDict()
+        self._size_bytes = 0
+
+    def add(self, row: Row, size_bytes: int) -> None:
+        """Keep a row that takes ``size_bytes`` in memory; the oldest go when there are too many."""
+        self._rows[row.id] = row, size_bytes
+        self._size_bytes += size_bytes
+        while self._size_bytes > self._limit_bytes:
+            _, (_, dropped_bytes) = self._rows.popitem(last=False)
+            self._size_bytes -= dropped_bytes
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._rows.clear()
+        self._size_bytes = 0
+
+    def head(self, spans: Sequence[Span], max_rows: int, max_bytes: int) -> list[Row]:
+        """Return the first rows of ``spans``, as far as they are here without a gap."""
+        rows: list[Row] = []
+        for row_id in (row_id for first, last in spans for row_id in range(first, last + 1)):
+            row, _ = self._rows.get(row_id, (None, 0))
+            if row is None or len(rows) == max_rows or (rows and row.body_bytes > max_bytes):
+                break
+            max_bytes -= row.body_bytes
+            rows.append(row)
+        return rows
+
+
+class Cursor:
+    """Hands out each row that the publisher has not acknowledged once. On the loop; made by ``Outbox.begin``.
+
+    Args:
+        read: reads rows from the file.
+        on_damaged: takes the ids of rows that cannot be read back; they count as confirmed.
+        on_close: the session is over.
+    """
+
+    def __init__(
+        self,
+        publisher: PublisherId,
+        ledger: Ledger,
+        cache: RowCache,
+        *,
+        read: Callable[[Sequence[Span], Read], Awaitable[Read]],
+        on_damaged: Callable[[PublisherId, list[int]], None],
+        on_close: Callable[["Cursor"], None],
+    ) -> None:
+        self._publisher = publisher
+        self._ledger = ledger
+        self._cache = cache
+        self._read = read
+        self._on_damaged = on_damaged
+        self._on_close = on_close
+        self._boundary = ledger.last_id
+        self._next = {Stream.LIVE: self._boundary + 1, Stream.REPLAY: 1}
+        self._news = asyncio.Event()
+
+    async def lease(self, stream: Stream, *, max_rows: int, max_bytes: int) -> list[Row]:
+        """Return the next rows that are unleased and unacknowledged, in id order; empty if there are none now.
+
+        One lease of a stream at a time. At least one row is returned, however large its body is. On cancellation
+        nothing has been leased.
+
+        Raises:
+            OutboxError: the file cannot be read.
+        """
+        while spans := list(islice(self._owed(stream), _LEASE_SPANS)):
+            if stream is Stream.LIVE and (rows := self._cache.head(spans, max_rows, max_bytes)):
+                self._next[stream] = rows[-1].id + 1
+                return rows
+            read = await self._read(spans, Read(max_rows, max_bytes, stream is Stream.REPLAY))
+            self._next[stream] = read.last_id + 1
+            if read.damaged:
+                self._on_damaged(self._publisher, read.damaged)
+            if read.rows:
+                return read.rows
+        return []
+
+    async def wait(self) -> None:
+        """Return when a lease on either stream may give something new. Cancellation leaves nothing behind."""
+        while all(next(self._owed(stream), None) is None for stream in Stream):
+            self._news.clear()
+            await self._news.wait()
+
+    def confirm(self, row_ids: Iterable[int]) -> None:
+        """Take rows as delivered; durable with the next commit, after a crash before it they are leased again.
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        self._ledger.confirm(self._publisher, row_ids)
+
+    def close(self) -> None:
+        """End the session: what is unconfirmed is leased again by the next one. Silent when called twice."""
+        self._on_close(self)
+
+    def wake(self) -> None:
+        """There are new rows."""
+        self._news.set()
+
+    def _owed(self, stream: Stream) -> Iterator[Span]:
+        last = self._ledger.last_id if stream is Stream.LIVE else self._boundary
+        return self._ledger.owed(self._publisher, self._next[stream], last)

@@ -1,0 +1,103 @@
+"""Which rows the log holds and who has got through which of them. Pure; lives on the loop.
+
+The file is changed by one commit at a time: ``plan`` says what the next one writes, ``settle`` or ``fail``
+says how it went. Acknowledgements that come in between belong to the one after.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_agent.model import PublisherId
+from edge_agent.outbox.ranges import Ranges, Span
+
+MAX_RELEASED_ROWS = 10_000
+"""Rows deleted in one commit: letting go of a large backlog must not hold up the readings of the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a commit writes besides new rows."""
+
+    acknowledged: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
+    released: Sequence[Span] = ()
+
+
+class Ledger:
+    """The present state of the log, without the readings.
+
+    Args:
+        kept: ids of the rows that are in the file.
+        last_id: the highest id that was ever given to a row.
+        acknowledged: for each configured publisher the ids that it has got through.
+    """
+
+    def __init__(self, kept: Ranges, last_id: int, acknowledged: dict[PublisherId, Ranges]) -> None:
+        self.kept = kept
+        self.last_id = last_id
+        self.acknowledged = acknowledged
+        self._changed: set[PublisherId] = set()
+        self._plan = Plan()
+
+    def confirm(self, publisher: PublisherId, row_ids: Iterable[int]) -> None:
+        """Take note that ``publisher`` has got through rows.
+
+        Raises:
+            ValueError: there is no such row yet.
+        """
+        ids = list(row_ids)
+        if ids and not 1 <= min(ids) <= max(ids) <= self.last_id:
+            raise ValueError(f"rows {min(ids)} to {max(ids)} confirmed, the log ends at {self.last_id}")
+        acknowledged = self.acknowledged[publisher]
+        for row_id in ids:
+            acknowledged.add(row_id)
+        if ids:
+            self._changed.add(publisher)
+
+    def owed(self, publisher: PublisherId, first: int, last: int) -> Iterator[Span]:
+        """Yield the rows from ``first`` to ``last`` that the publisher has not acknowledged, in id order."""
+        return self.kept.without(self.acknowledged[publisher], first, last)
+
+    def pending(self, publisher: PublisherId) -> int:
+        """Return how many rows the publisher has not acknowledged."""
+        return sum(last - first + 1 for first, last in self.owed(publisher, 1, self.last_id))
+
+    def plan(self) -> Plan:
+        """Return what the next commit has to write."""
+        acknowledged = {publisher: self.acknowledged[publisher].spans() for publisher in self._changed}
+        self._changed.clear()
+        self._plan = Plan(acknowledged, _head(self._released(), MAX_RELEASED_ROWS))
+        return self._plan
+
+    def settle(self, row_count: int) -> None:
+        """The commit is on disk: ``row_count`` rows came to the end of the log, the released ones are gone."""
+        for first, last in self._plan.released:
+            self.kept.discard(first, last)
+        if row_count:
+            self.kept.add(self.last_id + 1, self.last_id + row_count)
+            self.last_id += row_count
+        self._plan = Plan()
+
+    def fail(self) -> None:
+        """The commit did not happen; the next one writes the same and what has come since."""
+        self._changed |= self._plan.acknowledged.keys()
+        self._plan = Plan()
+
+    def _released(self) -> Ranges:
+        """Rows that every configured publisher has; none without publishers: they are owed to the next one."""
+        if not self.acknowledged:
+            return Ranges()
+        released = self.kept
+        for acknowledged in self.acknowledged.values():
+            released = released.common(acknowledged)
+        return released
+
+
+def _head(ranges: Ranges, limit: int) -> list[Span]:
+    spans = []
+    for first, last in ranges:
+        if limit <= 0:
+            break
+        last = min(last, first + limit - 1)  # noqa: PLW2901 - shortened to the limit
+        limit -= last - first + 1
+        spans.append((first, last))
+    return spans

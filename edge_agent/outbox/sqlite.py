@@ -1,0 +1,359 @@
+"""The file of the outbox: SQL on one connection, used by one thread. The only module that names sqlite3's errors.
+
+WAL with synchronous=FULL: what a commit reported is there after a power cut. Exactly one connection writes and
+checkpoints (SQLite before 3.51.3 can lose pages with two); readers open the file ``mode=ro``.
+"""
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
+from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch, ReadingClass
+from edge_agent.outbox import codec
+from edge_agent.outbox.buffer import PendingRow
+from edge_agent.outbox.learned import Entry
+from edge_agent.outbox.ledger import Plan
+from edge_agent.outbox.migrations import migrate
+from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.rows import Row
+
+_log = logging.getLogger(__name__)
+
+_BUSY_TIMEOUT_S = 5.0
+_WAL_KEPT_BYTES = 8 * 1024 * 1024
+_SPARE_PAGES = 4096
+"""Free pages that stay in the file for reuse; more go back to the file system, ``_SHRINK_PAGES`` a commit."""
+_SHRINK_PAGES = 512
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+_FULL, _CORRUPT, _NOT_A_DATABASE = sqlite3.SQLITE_FULL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
+_IO = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+
+KEPT_SQL = """
+    SELECT min(id), max(id)
+    FROM (SELECT id, id - row_number() OVER (ORDER BY id) AS run FROM row INDEXED BY row_by_table)
+    GROUP BY run ORDER BY 1
+"""
+"""All ids in the log as ranges: in a run of ids each has the same distance to its number in the order."""
+
+_INSERT_ROW = "INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, body"
+_SELECT_ROWS = f"SELECT {COLUMNS} FROM row WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - our own text
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was in the file when it was opened."""
+
+    kept: Ranges
+    last_id: int
+    acknowledged: dict[PublisherId, Ranges]
+    learned: list[tuple[DeviceId, str, str]]
+    has_moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A commit that is on disk."""
+
+    rows: list[Row]
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Read:
+    """What a lease asks for and gets: rows in id order.
+
+    Attributes:
+        rows_left: how many more may be read; a damaged one counts.
+        bytes_left: how many more bytes of bodies; the first row is read however large it is.
+        historical: the mark that rows get.
+        damaged: ids that could not be read back.
+        last_id: everything asked for up to here is in ``rows`` or ``damaged``.
+    """
+
+    rows_left: int
+    bytes_left: int
+    historical: bool
+    rows: list[Row] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    last_id: int = 0
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite into ours."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        if code == _FULL:
+            raise OutboxFullError(f"{path}: no space left; free some on the disk") from exc
+        if code in _IO:
+            raise OutboxIOError(f"{path}: {exc}; check the disk and the permissions") from exc
+        if code in {_CORRUPT, _NOT_A_DATABASE}:
+            raise OutboxCorruptError(f"{path}: {exc}") from exc
+        raise OutboxError(f"{path}: {exc}") from exc
+
+
+class LogFile:
+    """The open database. Every method runs on the thread that opened it and blocks.
+
+    Args:
+        path: created if it is not there.
+        machine: what the operating system calls this machine; empty = unknown. Another one than last time means
+            that the directory was copied: rows keep their epoch, new ones get a new one.
+        now_ns: for what people read.
+
+    Raises:
+        OutboxError: it cannot be opened, is no outbox, or was written by a newer release.
+    """
+
+    def __init__(self, path: Path, machine: str, now_ns: int) -> None:
+        self._path = path
+        self._versions: dict[tuple[DeviceId, str], int] = {}
+        self._tables: dict[int, PointTable] = {}
+        with translated(path):
+            self._sql = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            try:
+                self._sql.execute("PRAGMA synchronous = FULL")
+                migrate(self._sql, path)
+                self._sql.execute("PRAGMA mmap_size = 0")
+                self._sql.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+                with self._transaction():
+                    self._has_moved = self._claim(machine, now_ns)
+                self.epoch = str(self._meta("epoch"))
+            except BaseException:
+                self._sql.close()
+                raise
+
+    def load(self, publishers: Sequence[PublisherId], now_ns: int) -> Loaded:
+        """Make ``publishers`` the configured ones and return the state of the log for them."""
+        with translated(self._path):
+            with self._transaction():
+                self._sql.execute("UPDATE publisher SET configured = 0")
+                self._sql.executemany(
+                    "INSERT INTO publisher VALUES (?, 1, ?) ON CONFLICT (id) DO UPDATE SET configured = 1",
+                    [(publisher, now_ns) for publisher in publishers],
+                )
+            acknowledged = {publisher: Ranges() for publisher in publishers}
+            for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
+                if publisher in acknowledged:
+                    acknowledged[publisher].add(first, last)
+            last_id = self._sql.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'").fetchone()[0]
+            learned = self._sql.execute("SELECT device, key, value FROM learned").fetchall()
+            return Loaded(
+                Ranges(self._sql.execute(KEPT_SQL)), last_id or 0, acknowledged, learned, self._has_moved
+            )
+
+    def write(self, rows: Sequence[PendingRow], first_id: int, plan: Plan, learned: Sequence[Entry]) -> Written:
+        """Commit; on return everything is on disk, after an error nothing of it.
+
+        Raises:
+            OutboxFullError: no space; may be tried again.
+            OutboxIOError: the disk failed; what is in memory can no longer be trusted to reach it.
+            OutboxCorruptError: the file is damaged.
+            OutboxError: somebody else holds the file; may be tried again.
+        """
+        encoded = [(row, codec.encode(row.batches)) for row in rows]  # before the transaction: keep it short
+        with translated(self._path):
+            try:
+                with self._transaction():
+                    written = [self._insert(row, body, first_id + i) for i, (row, body) in enumerate(encoded)]
+                    self._store(plan, learned)
+            except BaseException:
+                self._versions.clear()
+                raise
+            self._shrink()
+        return Written(written, self.size_bytes())
+
+    def read(self, spans: Sequence[Span], read: Read) -> None:
+        """Read the rows of ``spans``, as many as ``read`` allows, and decode them.
+
+        A row that cannot be read back is reported and costs no other.
+
+        Raises:
+            OutboxIOError: the disk failed.
+            OutboxError: somebody else holds the file; may be tried again.
+        """
+        for first, last in spans:
+            read.last_id = first - 1
+            try:
+                self._read_span(first, last, read)
+            except OutboxCorruptError:
+                self._read_one_by_one(last, read)
+            if read.last_id < last:
+                break
+
+    def size_bytes(self) -> int:
+        """Return what the database and its log take on disk."""
+        paths = (self._path, Path(f"{self._path}-wal"))
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def close(self) -> None:
+        """Close the file; checkpoints what is in the log. Silent when called twice."""
+        with translated(self._path):
+            self._sql.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._sql.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._sql.execute("COMMIT")
+        except BaseException:
+            if self._sql.in_transaction:  # SQLite has rolled back by itself after some errors
+                self._sql.execute("ROLLBACK")
+            raise
+
+    def _meta(self, key: str) -> str | None:
+        found = self._sql.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def _claim(self, machine: str, now_ns: int) -> bool:
+        """Give a new file its epoch, and a new one to a file that came from another machine."""
+        before, is_new = self._meta("machine"), self._meta("epoch") is None
+        has_moved = bool(before and machine and before != machine)
+        values = {"machine": machine or before or ""}
+        if is_new:
+            values["created_ns"] = str(now_ns)
+        if is_new or has_moved:
+            values["epoch"] = secrets.token_hex(8)
+        self._sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+        return has_moved
+
+    def _version(self, table: PointTable) -> int:
+        key = (table.device, table.digest)
+        if key not in self._versions:
+            found = self._sql.execute(
+                "SELECT version FROM point_table WHERE device = ? AND digest = ?", key
+            ).fetchone()
+            if found is None:
+                insert = "INSERT INTO point_table (device, digest, content) VALUES (?, ?, ?) RETURNING version"
+                found = self._sql.execute(insert, (*key, table.to_json())).fetchone()
+            self._versions[key] = found[0]
+        return self._versions[key]
+
+    def _insert(self, row: PendingRow, body: bytes, row_id: int) -> Row:
+        t_first, t_last = _time_span(row.batches)
+        version = self._version(row.table)
+        device, word, crc = row.table.device, row.reading_class.value, codec.checksum(body)
+        values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
+        self._sql.execute(_INSERT_ROW, values)
+        return Row(
+            self.epoch,
+            row_id,
+            row.table,
+            row.reading_class,
+            row.count,
+            t_first,
+            t_last,
+            tuple(row.batches),
+            historical=False,
+            body_bytes=len(body),
+        )
+
+    def _store(self, plan: Plan, learned: Sequence[Entry]) -> None:
+        for publisher, spans in plan.acknowledged.items():
+            self._sql.execute("DELETE FROM acknowledged WHERE publisher = ?", (publisher,))
+            rows = [(publisher, first, last) for first, last in spans]
+            self._sql.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
+        if plan.released:
+            self._sql.executemany("DELETE FROM row WHERE id BETWEEN ? AND ?", plan.released)
+            unused = "NOT EXISTS (SELECT 1 FROM row WHERE row.table_version = point_table.version)"
+            if self._sql.execute(f"DELETE FROM point_table WHERE {unused}").rowcount:  # noqa: S608 - our own text
+                self._versions.clear()
+                self._tables.clear()
+        for device, key, value in learned:
+            if value is None:
+                self._sql.execute("DELETE FROM learned WHERE device = ? AND key = ?", (device, key))
+            else:
+                self._sql.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?)", (device, key, value))
+
+    def _shrink(self) -> None:
+        if self._sql.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
+            self._sql.execute(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})").fetchall()
+
+    def _read_span(self, first: int, last: int, read: Read) -> None:
+        with translated(self._path), closing(self._sql.execute(_SELECT_ROWS, (first, last))) as records:
+            for record in records:
+                row_id, body_bytes = record[1], len(record[-1])
+                if read.rows_left <= 0 or (read.bytes_left < body_bytes and read.rows):
+                    return
+                read.rows_left -= 1
+                read.bytes_left -= body_bytes
+                read.damaged.extend(range(read.last_id + 1, row_id))  # the tree has lost them
+                read.last_id = row_id
+                try:
+                    read.rows.append(decode_row(record, self._table(record[4]), historical=read.historical))
+                except OutboxCorruptError:
+                    read.damaged.append(row_id)
+        read.damaged.extend(range(read.last_id + 1, last + 1))
+        read.last_id = last
+
+    def _read_one_by_one(self, last: int, read: Read) -> None:
+        """Read on round a damaged page of the file."""
+        for row_id in range(read.last_id + 1, last + 1):
+            if read.rows_left <= 0:
+                return
+            try:
+                self._read_span(row_id, row_id, read)
+            except OutboxCorruptError:
+                read.rows_left -= 1
+                read.damaged.append(row_id)
+                read.last_id = row_id
+            if read.last_id < row_id:
+                return
+
+    def _table(self, version: int) -> PointTable:
+        if version not in self._tables:
+            found = self._sql.execute("SELECT content FROM point_table WHERE version = ?", (version,)).fetchone()
+            self._tables[version] = parse_table(found[0] if found else "")
+        return self._tables[version]
+
+
+def parse_table(content: str) -> PointTable:
+    """Return a stored point table.
+
+    Raises:
+        OutboxCorruptError: it is not one.
+    """
+    try:
+        return PointTable.from_json(content)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise OutboxCorruptError("the point table of a row cannot be read back") from exc
+
+
+def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -> Row:
+    """Return a row of the database as a value; ``record`` has the columns of the table in their order.
+
+    Raises:
+        OutboxCorruptError: it is not as it was written.
+    """
+    epoch, row_id, device, word, _, count, t_first, t_last, number, crc, body = record
+    if number != codec.CODEC or device != table.device:
+        raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
+    batches = codec.decode(body, crc, table.device, len(table.points))
+    try:
+        reading_class = ReadingClass(word)
+    except ValueError as exc:
+        raise OutboxCorruptError(f"row {row_id} has no known class") from exc
+    if sum(map(len, batches)) != count:
+        raise OutboxCorruptError(f"row {row_id} does not hold the {count} readings that it names")
+    return Row(epoch, row_id, table, reading_class, count, t_first, t_last, batches, historical, len(body))
+
+
+def _time_span(batches: Sequence[ReadingBatch]) -> tuple[int, int]:
+    firsts, lasts = [], []
+    for batch in batches:
+        for column in batch.columns:
+            low, high = (min(column.offsets_ns), max(column.offsets_ns)) if column.offsets_ns else (0, 0)
+            firsts.append(batch.time_ns + low)
+            lasts.append(batch.time_ns + high)
+    return max(min(firsts), _INT64_MIN), min(max(lasts), _INT64_MAX)
