@@ -144,6 +144,21 @@ class OpcUaDevice(DeviceModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_subscription_keys(self) -> Self:
+        polled = {point.name for point in self.points if (point.mode or self.mode) is Mode.POLL}
+        unused = [
+            point.name for point in self.points if point.name in polled and point.sampling_interval is not None
+        ]
+        if unused:
+            raise ValueError(
+                f"sampling_interval of {', '.join(unused)} has no meaning in mode poll; write interval"
+            )
+        written = {"sampling_interval", "publishing_interval", "queue_size"} & self.model_fields_set
+        if written and len(polled) == len(self.points):
+            raise ValueError(f"{', '.join(sorted(written))} has no meaning: every point is polled")
+        return self
+
     @property
     def is_encrypted(self) -> bool:
         """Whether nobody on the way can read the connection."""

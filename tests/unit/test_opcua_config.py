@@ -60,6 +60,11 @@ def test_the_port_is_4840_unless_written(url: str, expected: str) -> None:
         ({"mode": "push"}, "subscribe"),
         ({"points": [{"name": "a", "node": "DB1.x"}]}, "is not a node id"),
         ({"points": []}, "at least 1"),
+        ({"mode": "poll", "queue_size": 5}, "queue_size has no meaning: every point is polled"),
+        (
+            {"points": [{"name": "a", "node": "i=1", "mode": "poll", "sampling_interval": "1s"}]},
+            "sampling_interval of a has no meaning in mode poll",
+        ),
         ({"keep_alive": 5}, "no unit"),
     ],
 )
