@@ -52,7 +52,9 @@ def _parse_type(word: object) -> object:
     try:
         return _TYPES[word.lower()]
     except KeyError:
-        raise ValueError(f"unknown type {word!r}; known are {', '.join(_TYPES)}") from None
+        known = [value_type.word for value_type in ValueType]
+        known += [name.upper() for name in _TYPES if name not in known]
+        raise ValueError(f"unknown type {word!r}; known are {', '.join(known)}") from None
 
 
 def _check_host(host: str) -> str:

@@ -1,0 +1,39 @@
+"""What the driver's README says is what the driver takes."""
+
+from pathlib import Path
+
+import edge_agent_modbus
+from edge_agent.config import load
+from edge_agent.driver import DeviceModel, PointModel
+from edge_agent.model import Quality
+from edge_agent.registry import Registry
+from edge_agent.testing.fakes import FakeContext
+from edge_agent_modbus.config import ModbusDevice, ModbusPoint
+from edge_agent_modbus.session import REFUSALS, TROUBLES
+
+FOLDER = Path(edge_agent_modbus.__file__).parent
+README = (FOLDER / "README.md").read_text()
+
+
+def test_every_key_is_in_a_table() -> None:
+    device = ModbusDevice.model_fields.keys() - DeviceModel.model_fields.keys()
+    point = {field.alias or name for name, field in ModbusPoint.model_fields.items()}
+    point -= {field.alias or name for name, field in PointModel.model_fields.items()}
+    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("|")]
+    for key in device | point:
+        assert any(f"`{key}`" in row for row in rows), f"{key} is in no table"
+
+
+def test_every_status_is_in_the_table_of_errors() -> None:
+    for status in {*REFUSALS.values(), *TROUBLES.values(), Quality.BAD_TIMEOUT, Quality.BAD_OUT_OF_RANGE}:
+        assert f"`{status.name}`" in README
+
+
+def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
+    sample = FOLDER / "sample.yaml"
+    shown = README.split("```yaml\n")[1].split("```")[0]
+    assert shown in sample.read_text()
+    first = load(sample, Registry()).devices[0]
+    device = first.spec.create(FakeContext(), first.config)
+    for request in device.plan(device.polled, frozenset()):
+        assert f"    {request}\n" in README
