@@ -146,13 +146,11 @@ class OpcUaDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_subscription_keys(self) -> Self:
-        polled = {point.name for point in self.points if (point.mode or self.mode) is Mode.POLL}
-        unused = [
-            point.name for point in self.points if point.name in polled and point.sampling_interval is not None
-        ]
+        polled = [point for point in self.points if (point.mode or self.mode) is Mode.POLL]
+        unused = [point.name for point in polled if point.sampling_interval is not None]
         if unused:
             raise ValueError(
-                f"sampling_interval of {', '.join(unused)} has no meaning in mode poll; write interval"
+                f"sampling_interval of {', '.join(unused)} has no meaning in mode poll: write interval"
             )
         written = {"sampling_interval", "publishing_interval", "queue_size"} & self.model_fields_set
         if written and len(polled) == len(self.points):
