@@ -40,7 +40,7 @@ class Snapshot:
     Attributes:
         rate: readings committed per second, lately.
         addresses: of the broker and of the agent's own pages.
-        notes: the last warnings.
+        notes: the last lines of the log.
     """
 
     elapsed_s: float

@@ -31,7 +31,7 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
         else Text(),
         Rule(style="dim"),
         *_footer(snapshot, width),
-        *(Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in notes),
+        *(Text(note, style="dim", no_wrap=True, overflow="ellipsis") for note in notes),
     )
 
 

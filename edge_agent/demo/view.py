@@ -54,11 +54,14 @@ class _Table:
         self._live.update(render(snapshot, width, height), refresh=True)
 
 
-class _NoteHandler(logging.Handler):
-    """Keeps the last warnings for the table: a log line in the middle of it would tear it."""
+class NoteHandler(logging.Handler):
+    """Keeps the last lines of the log for the table, which a log line in its middle would tear.
+
+    Recoveries as well as failures: a warning that stands there after all is well again would mislead.
+    """
 
     def __init__(self, notes: deque[str]) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._notes = notes
         self.setFormatter(logs.TextFormatter(has_colours=False))
 
@@ -69,13 +72,14 @@ class _NoteHandler(logging.Handler):
 @contextmanager
 def open_view(notes: deque[str], *, as_json: bool) -> Iterator[View]:
     """Give the view for this output, with the log where it does not disturb."""
-    logs.configure("auto", "info" if as_json else "warning")
+    is_table = not as_json and sys.stdout.isatty()
+    logs.configure("auto", "info" if as_json or is_table else "warning")
     if as_json:
         yield _Silent()
-    elif not sys.stdout.isatty():
+    elif not is_table:
         yield _Plain()
     else:
-        logging.basicConfig(handlers=[_NoteHandler(notes)], force=True)
+        logging.basicConfig(handlers=[NoteHandler(notes)], level=logging.INFO, force=True)
         console = Console()
         with Live(console=console, screen=True, auto_refresh=False) as live:
             live.update("\n  edge-agent demo: the plant and the broker are starting …", refresh=True)
