@@ -30,12 +30,12 @@ def _repeated(document: Document, location: Location, key: str) -> None:
     first: dict[str, int] = {}
     for position, item in enumerate(place.node.items if not place.extra else ()):
         found = item.child(key)
-        if found is None or not isinstance(found[2].value, str):
+        if found is None or not isinstance(found[1].value, str):
             continue
-        name = found[2].value
+        name = found[1].value
         if name in first:
             document.report((*location, position, key), f"{name!r} is already used in line {first[name]}")
-        first.setdefault(name, found[2].line)
+        first.setdefault(name, found[1].line)
 
 
 def _check_tls(document: Document, position: int, publisher: MqttModel, directory: Path) -> None:

@@ -168,7 +168,8 @@ class _Composer:
         return node
 
     def _end_mapping(self, node: Node, entries: list[Node]) -> Node:
-        node.children = children = {}
+        children: dict[Key, tuple[Node, Node]] = {}
+        node.children = children
         for key_node, value_node in zip(entries[::2], entries[1::2], strict=True):
             key = self._key(key_node, node)
             if key is None:
@@ -189,9 +190,10 @@ class _Composer:
             message = "merge keys (<<) are not part of YAML 1.2; write the keys, or use *alias as a value"
             self._report(node, message, like=mapping)
             return None
-        if isinstance(node.value, str | int):
+        if isinstance(node.value, str | int) and not isinstance(node.value, bool):
             return node.value
-        self._report(node, "a key must be a word", like=mapping)
+        hint = f'; put it in quotes: "{node.text}"' if node.is_plain else ""
+        self._report(node, f"a key must be a word or a whole number{hint}", like=mapping)
         return None
 
     def _report(self, node: Node, message: str, like: Node | None = None) -> None:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from edge_agent.config.problems import Path, Problem, write_path
 
-Key = str | int | bool
+Key = str | int
 _NO_CHILDREN: "Mapping[Key, tuple[Node, Node]]" = MappingProxyType({})
 """Shared: most nodes are scalars, and a big file has hundreds of thousands."""
 
@@ -39,16 +39,12 @@ class Node:
     size: int = 1
     depth: int = 0
 
-    def child(self, step: str | int) -> "tuple[Key, Node, Node] | None":
-        """Return the step as written, the node of the key (of the item itself in a list) and of the value."""
-        if self.children:
-            if step in self.children:
-                return step, *self.children[step]
-            for key, pair in self.children.items():
-                if str(key) == str(step):
-                    return key, *pair
-        elif isinstance(step, int) and 0 <= step < len(self.items):
-            return step, self.items[step], self.items[step]
+    def child(self, step: Key) -> "tuple[Node, Node] | None":
+        """Return the node of the key (of the item itself in a list) and of the value."""
+        if step in self.children:
+            return self.children[step]
+        if isinstance(step, int) and 0 <= step < len(self.items):
+            return self.items[step], self.items[step]
         return None
 
 
@@ -96,8 +92,8 @@ class Document:
                 extra.append(step)
                 continue
             parents.append(node)
-            written, key, node = found
-            path.append(written)
+            key, node = found
+            path.append(step)
         return Place(node, key, tuple(path), tuple(parents), tuple(extra))
 
     def report(self, location: Sequence[str | int], message: str, *, at_key: bool = False) -> None:
@@ -113,7 +109,7 @@ class Document:
         """Yield position and node of the entries of the list at the top-level ``key``; nothing if it is none."""
         found = self.root.child(key)
         if found is not None:
-            yield from enumerate(found[2].items)
+            yield from enumerate(found[1].items)
 
 
 def paths_by_node(root: Node | None) -> dict[int, str]:
@@ -125,7 +121,7 @@ def paths_by_node(root: Node | None) -> dict[int, str]:
         if id(node) in paths:
             continue
         paths[id(node)] = write_path(path)
-        for key, (key_node, value) in reversed(node.children.items()):
+        for key, (key_node, value) in reversed([*node.children.items()]):
             waiting.append(((*path, key), value))
             paths[id(key_node)] = write_path((*path, key))
         waiting.extend(((*path, position), item) for position, item in reversed([*enumerate(node.items)]))

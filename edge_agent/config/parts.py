@@ -77,8 +77,8 @@ def _check_top(document: Document) -> None:
         if found is None:
             if known.is_required() and not document.root.is_partial:
                 document.report((key,), wording.missing_key(key))
-        elif key in _LISTS and not found[2].is_broken and not isinstance(found[2].value, list):
-            document.report((key,), wording.wrong_type(["a list"], found[2]))
+        elif key in _LISTS and not found[1].is_broken and not isinstance(found[1].value, list):
+            document.report((key,), wording.wrong_type(["a list"], found[1]))
 
 
 def _validate_devices(document: Document, parts: Parts, registry: Registry) -> None:
@@ -92,8 +92,8 @@ def _validate_devices(document: Document, parts: Parts, registry: Registry) -> N
         at = ("devices", position)
         found = node.child("driver")
         spec = None
-        if found is not None and isinstance(found[2].value, str):
-            spec = _driver(document, (*at, "driver"), found[2].value, protocols, registry)
+        if found is not None and isinstance(found[1].value, str):
+            spec = _driver(document, (*at, "driver"), found[1].value, protocols, registry)
         if spec is None:
             validate(document, DeviceModel, at, allow_unknown_keys=True)
         else:

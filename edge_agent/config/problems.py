@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Path = tuple["str | int | bool", ...]
+Path = tuple[str | int, ...]
 """Keys and list positions from the top of the document, as written."""
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
@@ -34,14 +34,14 @@ class Problem:
         return f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}"
 
 
-def write_path(path: Sequence[str | int | bool]) -> str:
+def write_path(path: Sequence[str | int]) -> str:
     """Return ``path`` as people write it; keys that are not plain words are quoted."""
     words: list[str] = []
     for step in path:
-        if isinstance(step, int) and not isinstance(step, bool):
+        if isinstance(step, int):
             words.append(f"[{step}]")
-        elif isinstance(step, str) and not _PLAIN_KEY.fullmatch(step):
+        elif not _PLAIN_KEY.fullmatch(step):
             words.append(f"[{json.dumps(step, ensure_ascii=False)}]")
         else:
-            words.append(f".{step}" if words else str(step))
+            words.append(f".{step}" if words else step)
     return "".join(words)

@@ -101,6 +101,12 @@ def test_what_cannot_make_a_code_is_reported_once_where_it_is_wrong(identifiers:
     assert found.startswith(expected)
 
 
+def test_a_template_that_names_nothing_is_one_mistake_for_all_devices() -> None:
+    devices = DEVICE % ", labels: {asset: A1}" + DEVICE.replace("id: a", "id: b") % ", labels: {line: L}"
+    (found,) = problems_of(coded('{prefix: "88.101", device: "EQ.{asse}"}', devices))
+    assert found.startswith("3:41: identifiers.device: template 'EQ.{asse}' at 3 (unknown_placeholder)")
+
+
 def test_a_label_that_one_device_lacks_is_that_devices_mistake() -> None:
     devices = DEVICE % ", labels: {asset: A1}" + DEVICE.replace("id: a", "id: b") % ""
     (found,) = problems_of(coded('{prefix: "88.101", device: "EQ.{asset}"}', devices))

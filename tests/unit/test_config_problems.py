@@ -39,7 +39,7 @@ def test_problems_sort_by_place_and_print_as_editors_read_them() -> None:
 
 
 def test_a_path_quotes_keys_that_are_no_plain_words() -> None:
-    assert write_path(("devices", 3, "a b", "单位", True)) == 'devices[3]["a b"].单位.True'
+    assert write_path(("devices", 3, "a b", "单位")) == 'devices[3]["a b"].单位'
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,9 @@ def test_a_path_quotes_keys_that_are_no_plain_words() -> None:
         ("labels: {line: 0017}", '7:20: devices[0].labels.line: must be text, not the number 0017; put it in quotes: "0017"'),
         ("labels: {17: a}", '7:14: devices[0].labels[17]: must be text, not the number 17; put it in quotes: "17"'),
         ("labels: a", "7:13: devices[0].labels: must be a mapping, not the text 'a'"),
+        ("words: {0: 5}", '7:16: devices[0].words[0]: must be text, not the number 5; put it in quotes: "5"'),
+        ("name: *nope", "7:11: devices[0].name: no anchor &nope before this alias"),
+        ("labels: {a: *nope}", "7:17: devices[0].labels.a: no anchor &nope before this alias"),
         ("words: {0: idle, x: y}", "7:22: devices[0].words.x: must be a whole number, not the text 'x'"),
         ("transport: {kind: tcp}", "7:23: devices[0].transport.kind: must be serial or socket, not 'tcp'"),
         ("transport: {host: a}", "7:16: devices[0].transport.kind: the key 'kind' is missing"),
@@ -82,6 +85,8 @@ def test_a_mistake_in_a_device_is_one_problem_at_its_place(line: str, expected: 
         ("{name: a, address: x}", "7:33: devices[0].points[0].address: must be a mapping, or a whole number, not the text 'x'"),
         ("{name: a, address: {word: 1, bit: 16}}", "7:48: devices[0].points[0].address.bit: must be at most 15, not 16"),
         ("{name: a, address: {word: 1}}", "7:33: devices[0].points[0].address.bit: the key 'bit' is missing"),
+        ("{name: a, address: {first: 1, last: x}}", "7:50: devices[0].points[0].address.last: must be a whole number, not the text 'x'"),
+        ("{name: a, address: {first: 1, last: 2, lasst: 3}}", "7:53: devices[0].points[0].address.lasst: unknown key 'lasst'; did you mean 'last'?"),
         ("{name: a, address: 1, class: trent}", "7:43: devices[0].points[0].class: must be alarm or event or counter or trend, not 'trent'; did you mean 'trend'?"),
         ("{name: a, address: 1, identifier: 5}", '7:48: devices[0].points[0].identifier: must be text, or true or false, not the number 5; put it in quotes: "5"'),
         ("{name: a, address: 1, deadband: {percent: 101}}", "7:56: devices[0].points[0].deadband.percent: must be at most 100, not 101"),

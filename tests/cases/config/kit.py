@@ -33,8 +33,13 @@ class BitAddress(StrictModel):
     bit: int = Field(ge=0, le=15)
 
 
+class RangeAddress(StrictModel):
+    first: int
+    last: int
+
+
 class FakePoint(PointModel):
-    address: Annotated[int, Field(ge=0, le=99)] | BitAddress
+    address: Annotated[int, Field(ge=0, le=99)] | BitAddress | RangeAddress
     factor: float = 1.0
 
 
