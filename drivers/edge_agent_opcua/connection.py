@@ -7,6 +7,7 @@ when it uses it, publishes by itself, and a failure ends where it happens.
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +17,11 @@ from asyncua.crypto.uacrypto import CertProperties
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge_agent.clock import Clock
-from edge_agent.errors import DeviceUnavailableError
+from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent_opcua.config import OpcUaDevice, SecurityMode, SecurityPolicy
 from edge_agent_opcua.plan import session_timeout_s
 from edge_agent_opcua.security import check_own, check_server, leaf, load_credentials
-from edge_agent_opcua.translation import whole_session
+from edge_agent_opcua.translation import FOREIGN, plain_cancellation, whole_session
 
 MAX_MESSAGE_BYTES = 16 * 2**20  # what we let a server send in one message
 LIBRARY_PATIENCE = 2.0  # the library's time-outs, in ours: the agent's always come first
@@ -55,10 +56,28 @@ async def open_connection(config: OpcUaDevice, clock: Clock) -> Any:
         if config.security_policy is not SecurityPolicy.NONE:
             await _secure(client, config, datetime.fromtimestamp(clock.now_ns() / 1e9, UTC))
         await _log_in(client, config)
+    except DriverError:
+        await hang_up(client)
+        raise
     except BaseException:
         drop(client)
         raise
     return client
+
+
+async def hang_up(client: Any) -> None:
+    """Close the session politely, so that the server does not keep it until its time-out; then drop it.
+
+    Silent on a connection that is dead. On cancellation the connection is dropped all the same.
+    """
+    is_polite = False
+    try:
+        with suppress(*FOREIGN), plain_cancellation():
+            await client.close_session()
+            await client.close_secure_channel()
+            is_polite = True
+    finally:
+        drop(client, is_flushed=is_polite)
 
 
 def drop(client: Any, *, is_flushed: bool = False) -> None:

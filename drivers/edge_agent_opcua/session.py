@@ -9,17 +9,16 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.driver import Emit, Request
-from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import DeviceId, Quality, ReadingBatch
 from edge_agent_opcua.config import OpcUaDevice
-from edge_agent_opcua.connection import drop, open_connection
+from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.decode import DataValue, Decoder
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import MAX_OPERATIONS, Item, Publishing, following, items, missed, publishing
@@ -61,6 +60,9 @@ async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], clock:
     session = OpcUaSession(config, clock, await open_connection(config, clock))
     try:
         await session.prepare(nodes, items(config), publishing(config))
+    except DriverError:
+        await session.close()
+        raise
     except BaseException:
         drop(session.client)
         raise
@@ -143,14 +145,7 @@ class OpcUaSession:
         if self._is_closed:
             return
         self._is_closed = True
-        is_polite = False
-        try:
-            with suppress(*FOREIGN), plain_cancellation():
-                await self.client.close_session()
-                await self.client.close_secure_channel()
-                is_polite = True
-        finally:
-            drop(self.client, is_flushed=is_polite)
+        await hang_up(self.client)
 
     @property
     def overflows(self) -> int:

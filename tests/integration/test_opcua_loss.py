@@ -16,6 +16,13 @@ from tests.servers.opcua.reading import Collected, connect, make_device, points,
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 
 
+@pytest.fixture(scope="module")
+def steady_server() -> Iterator[OpcUaServer]:
+    """One that no test harms."""
+    with opcua_server() as running:
+        yield running
+
+
 @pytest.fixture
 def server() -> Iterator[OpcUaServer]:
     with opcua_server() as running:
@@ -62,8 +69,8 @@ async def test_a_hanging_server_is_noticed_within_the_keep_alive_and_a_margin(se
         server.resume()
 
 
-async def test_a_server_with_nothing_to_report_is_not_taken_for_dead(server: OpcUaServer) -> None:
-    device, config = make_device(server.url, points(["Program"]), keep_alive="200ms", timeout="300ms")
+async def test_a_server_with_nothing_to_report_is_not_taken_for_dead(steady_server: OpcUaServer) -> None:
+    device, config = make_device(steady_server.url, points(["Program"]), keep_alive="200ms", timeout="300ms")
     async with reporting(device, config) as collected:
         await collected.all_of(1)
         await asyncio.sleep(1.5)  # three times the silence that would be a loss
@@ -110,8 +117,8 @@ async def test_a_cancelled_connect_leaves_no_task_and_no_socket(server: OpcUaSer
     assert await _sockets(server.port) == before
 
 
-async def test_a_reader_that_is_slow_costs_no_reading(server: OpcUaServer) -> None:
-    device, config = make_device(server.url, points(["Counter"], sampling_interval="10ms"), queue_size=1000)
+async def test_a_reader_that_is_slow_costs_no_reading(steady_server: OpcUaServer) -> None:
+    device, config = make_device(steady_server.url, points(["Counter"], sampling_interval="10ms"), queue_size=1000)
     session, collected = await connect(device), Collected(config)
 
     async def slow(batch: ReadingBatch) -> None:
@@ -127,6 +134,17 @@ async def test_a_reader_that_is_slow_costs_no_reading(server: OpcUaServer) -> No
     assert counts == sorted(set(counts))
     # One notification is a dozen of readings; a busy server skips a sample now and then by itself.
     assert counts[-1] - counts[0] + 1 - len(counts) <= 3
+
+
+async def test_failing_attempts_do_not_use_up_the_servers_sessions() -> None:
+    with opcua_server(maxSessions=3, maxSubscriptions=1) as server:
+        device, _ = make_device(server.url, points(["Counter"]))
+        first = await connect(device)
+        for _ in range(5):
+            with pytest.raises(DeviceUnavailableError, match="BadTooManySubscriptions"):
+                await connect(device)
+        await first.close()
+        await (await connect(device)).close()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ const options = {
     key: undefined,
     pki: undefined, // folder with trusted/certs/*.der
     tokenLifetime: undefined, // milliseconds that a secure channel's token lives
+    maxSessions: 100,
+    maxSubscriptions: 100,
     anonymous: true,
     users: {}, // name to password
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
@@ -161,7 +163,11 @@ async function main() {
         allowAnonymous: options.anonymous,
         userManager: { isValidUser: (name, password) => options.users[name] === password },
         serverInfo: { applicationUri: "urn:edge-agent:test-server" },
-        serverCapabilities: { operationLimits: options.limits, maxSessions: 100 },
+        serverCapabilities: {
+            operationLimits: options.limits,
+            maxSessions: options.maxSessions,
+            maxSubscriptions: options.maxSubscriptions,
+        },
     });
     await server.initialize();
     for (let i = 0; i < options.filler; i++) {
