@@ -4,6 +4,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from edge_agent.config.problems import Problem
 from edge_agent.errors import ConfigError
 from edge_agent.registry import Registry
 from tests.cases.config.kit import DEVICES, HEAD, FakeRegistry
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = st.sampled_from(
@@ -75,7 +78,7 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-PATIENT = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PATIENT = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def check(raw: bytes, tmp_path: Path, registry: Registry) -> None:
