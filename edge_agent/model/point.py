@@ -103,6 +103,11 @@ class PointTable:
         return tuple(point.name for point in self.points)
 
     @cached_property
+    def units(self) -> dict[PointName, str]:
+        """Units by name, of the points that have one."""
+        return {point.name: point.unit for point in self.points if point.unit}
+
+    @cached_property
     def digest(self) -> str:
         """Content hash over what the outbox keeps of a table (device, names, units, classes)."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:32]

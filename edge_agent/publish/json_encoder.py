@@ -89,12 +89,14 @@ def _points(row: Row, t_us: int) -> dict[str, dict[str, object]]:
             block.statuses.append(statuses)
             block.offsets_us.append(_offsets_us(column, batch.time_ns, t_us))
     names = row.table.names
+    points: dict[str, dict[str, object]] = {}
     if _each_point_once(blocks.values()):
-        points: dict[str, dict[str, object]] = {}
         for block in blocks.values():
             _transpose(block, names, points)
-        return points
-    return _append_each(lines, names)
+    else:
+        points = _append_each(lines, names)
+    units = row.table.units
+    return {name: {"unit": units[name], **lists} if name in units else lists for name, lists in points.items()}
 
 
 def _each_point_once(blocks: Iterable[_Block]) -> bool:

@@ -38,7 +38,8 @@ class AgentProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def write(self, yaml: str) -> None:
-        """Write the configuration; where to keep state and where to be watched is added here."""
+        """Write the configuration ``yaml``; where to keep state and where to be watched is added here."""
+        self.yaml = yaml
         places = (
             f"outbox: {{directory: {self.state}, commit_interval: {self.commit_interval}}}\n"
             f"ops: {{http: '{self.ops}', control_socket: {self.folder}/control.sock}}\n"
