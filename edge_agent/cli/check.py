@@ -14,7 +14,7 @@ from edge_agent.collect.context import planning_context
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.config import AgentOptions, Problem, load
 from edge_agent.driver import Request
-from edge_agent.errors import ConfigError, DriverError, DriverLoadError, EdgeAgentError, IdentifierError
+from edge_agent.errors import ConfigError, DriverError, DriverLoadError, EdgeAgentError
 from edge_agent.identify.assign import Assignments
 from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.model.quantity import format_duration
@@ -41,12 +41,16 @@ class DevicePlan:
 
 
 def check_config(path: Path, *, with_plan: bool, as_json: bool) -> ExitCode:
-    """Print every problem of the file at ``path``, or what it amounts to."""
+    """Print every problem of the file at ``path``, or what it amounts to.
+
+    Raises:
+        IdentifierError: the lock file of identifier codes cannot be read.
+    """
     try:
         options = load(path, Registry())
         plans = [_plan(device) for device in options.devices]
         codes = _codes(options)
-    except (ConfigError, DriverLoadError, DriverError, IdentifierError) as exc:
+    except (ConfigError, DriverLoadError, DriverError) as exc:
         if as_json:
             typer.echo(json.dumps({"ok": False, "problems": _problems(exc)}, ensure_ascii=False))
         else:

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,11 @@ from typing import Any
 import typer
 
 from edge_agent.cli import table
+from edge_agent.cli.wording import ago, counted, local_time, reading_value, size
 from edge_agent.errors import EdgeAgentError
+from edge_agent.model import Quality
 
 TIMEOUT_S = 10.0
-_GOOD = "Good"
 
 
 def show_status(config: Path | None, control_socket: Path | None, device: str, *, as_json: bool) -> None:
@@ -85,74 +84,73 @@ def _print_agent(status: dict[str, Any]) -> None:
     now_ns = status["now_ns"]
     about = [f"gateway {status['gateway']}", f"edge-agent {status['version']}"]
     about += [f"code {status['code']}"] if status["code"] else []
-    about += [f"up {_ago(status['started_ns'], now_ns)}", f"config {status['config']['file']}"]
+    about += [f"up {ago(status['started_ns'], now_ns)}", f"config {status['config']['file']}"]
     typer.echo(", ".join(about))
     for setting in status["insecure"]:
         typer.echo(f"warning: insecure setting {setting}", err=True)
     table.show(
-        ("device", "driver", "state", "for", "points", "bad", "last reading", "reason"),
+        ("device", "driver", "state", "for", "points", "not good", "last value", "reason"),
         (_device_row(device, now_ns) for device in status["devices"]),
     )
-    for name, entry in (("outbox", status["outbox"]), *((f"publisher {_id(p)}", p) for p in status["publishers"])):
-        typer.echo(f"{name}: {_pairs(entry or {}) or 'not open yet'}")
+    outbox = status["outbox"]
+    pending = outbox["pending"] if outbox else {}
+    table.show(
+        ("publisher", "broker", "state", "in flight", "acknowledged", "refused", "rows to send", "last error"),
+        (_publisher_row(publisher, pending) for publisher in status["publishers"]),
+    )
+    typer.echo(_outbox_line(outbox))
 
 
 def _device_row(device: dict[str, Any], now_ns: int) -> tuple[object, ...]:
     points = device.get("points", [])
-    last_ns = max((point["time_ns"] for point in points), default=0)
+    last_ns = max((point["time_ns"] for point in points if point["value"] is not None), default=0)
     return (
         device["id"],
         device.get("driver"),
         device["phase"],
-        _ago(device["since_ns"], now_ns) if "since_ns" in device else "",
+        ago(device["since_ns"], now_ns) if "since_ns" in device else "",
         len(points),
-        sum(point["quality"] != _GOOD for point in points),
-        f"{_ago(last_ns, now_ns)} ago" if last_ns else "none",
+        sum(point["quality"] != Quality.GOOD.name for point in points),
+        f"{ago(last_ns, now_ns)} ago" if last_ns else "",
         device.get("reason"),
     )
 
 
-def _print_device(device: dict[str, Any]) -> None:
-    typer.echo(_pairs({key: value for key, value in device.items() if key != "points" and value}))
-    table.show(
-        ("point", "value", "unit", "quality", "time"),
-        (
-            (point["name"], _value(point["value"]), point["unit"], point["quality"], _time(point["time_ns"]))
-            for point in device.get("points", [])
-        ),
+def _publisher_row(publisher: dict[str, Any], pending: dict[str, int]) -> tuple[object, ...]:
+    is_connected = publisher["connected"]
+    return (
+        publisher["id"],
+        publisher["server"],
+        "connected" if is_connected else "not connected",
+        publisher["in_flight"],
+        publisher["acknowledged"],
+        publisher["refused"],
+        pending.get(publisher["id"]),
+        "" if is_connected else publisher["last_error"],
     )
 
 
-def _id(publisher: dict[str, Any]) -> str:
-    return str(publisher.get("id", ""))
+def _outbox_line(outbox: dict[str, Any] | None) -> str:
+    if outbox is None:
+        return "outbox: not open yet"
+    kept = f"{counted(outbox['rows'], 'row')} in {size(outbox['size_bytes'])}"
+    trouble = f", trouble: {outbox['trouble']}" if outbox["trouble"] else ""
+    return f"outbox: {kept}, {counted(outbox['buffered'], 'reading')} not on disk yet{trouble}"
 
 
-def _pairs(entry: dict[str, Any]) -> str:
-    return ", ".join(_flat(entry))
-
-
-def _flat(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in entry.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None and (prefix, key) != ("", "id"):
-            yield f"{prefix}{key} {_time(value) if key.endswith('_ns') else value}"
-
-
-def _value(value: object) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _time(time_ns: int) -> str:
-    if not time_ns:
-        return ""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).astimezone().isoformat(sep=" ", timespec="milliseconds")
-
-
-def _ago(then_ns: int, now_ns: int) -> str:
-    """Return the time between as people say it; a clock that stepped back gives 0 s."""
-    seconds = max(0, now_ns - then_ns) // 1_000_000_000
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+def _print_device(device: dict[str, Any]) -> None:
+    about = [device["id"], device.get("driver"), device.get("name"), device.get("code"), device["phase"]]
+    typer.echo(", ".join(word for word in (*about, device.get("reason")) if word))
+    table.show(
+        ("point", "value", "unit", "quality", "time"),
+        (
+            (
+                point["name"],
+                reading_value(point["value"]),
+                point["unit"],
+                point["quality"],
+                local_time(point["time_ns"]),
+            )
+            for point in device.get("points", [])
+        ),
+    )

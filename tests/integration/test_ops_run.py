@@ -1,7 +1,6 @@
 """The agent as a process: how it starts, answers, is watched, and ends."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -71,17 +70,6 @@ def test_asked_to_stop_it_stops_in_order_and_ends_with_0(folder: Path, yaml: str
         assert not (folder / "control.sock").exists()
 
 
-def test_a_second_signal_ends_it_at_once(folder: Path, yaml: str) -> None:
-    with agent(folder, yaml) as running:
-        assert running.process
-        pid = running.process.pid
-        running.process.send_signal(signal.SIGTERM)
-        until(lambda: "asked to stop" in running.log.read_text(), "the first signal is noticed")
-        if running.process.poll() is None:  # an orderly stop may be quicker than the test
-            os.kill(pid, signal.SIGTERM)
-        assert running.process.wait(15) in {0, -signal.SIGTERM}
-
-
 def test_a_second_signal_works_even_if_the_loop_is_stuck(folder: Path) -> None:
     script = folder / "stuck.py"
     script.write_text(
@@ -106,6 +94,7 @@ def test_a_second_signal_works_even_if_the_loop_is_stuck(folder: Path) -> None:
         assert process.wait(10) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_the_service_manager_is_told_of_start_life_and_stop(
     folder: Path, yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +123,7 @@ def test_a_busy_port_ends_it_with_1_and_says_what_to_do(folder: Path, yaml: str)
     assert "traceback" not in line
 
 
+@pytest.mark.slow
 def test_a_second_agent_on_the_same_state_ends_with_1_and_the_first_goes_on(folder: Path, yaml: str) -> None:
     with agent(folder, yaml) as running:
         result = edge_agent("run", running.config)
@@ -150,6 +140,7 @@ def test_a_bad_configuration_ends_with_78_before_anything_is_made(folder: Path, 
     assert not one.state.exists()
 
 
+@pytest.mark.slow
 def test_status_shows_devices_outbox_and_publishers(folder: Path, yaml: str) -> None:
     with agent(folder, yaml) as running:
         until(lambda: running.status()["devices"][0]["phase"] == "offline", "the device is away")  # type: ignore[index]
@@ -157,13 +148,31 @@ def test_status_shows_devices_outbox_and_publishers(folder: Path, yaml: str) -> 
         assert (shown.returncode, shown.stderr) == (0, "")
         assert re.search(r"^gateway gw-01, edge-agent \S+, up \d+ s, config ", shown.stdout)
         assert re.search(r"^press-01\tmodbus\toffline\t\d+ s\t1\t1\t", shown.stdout, re.MULTILINE)
-        assert re.search(r"^outbox: epoch ", shown.stdout, re.MULTILINE)
-        assert re.search(r"^publisher cloud: ", shown.stdout, re.MULTILINE)
+        assert re.search(r"^cloud\t\tnot connected\t0\t0\t0\t\d\t.*refused", shown.stdout, re.MULTILINE)
+        assert re.search(r"^outbox: \d rows? in ", shown.stdout, re.MULTILINE)
         values = edge_agent("status", "--socket", folder / "control.sock", "--device", "press-01")
-        assert re.search(r"^temperature\t\t\tBadNoCommunication\t", values.stdout, re.MULTILINE)
+        assert re.search(r"^temperature\t\t\tBAD_NO_COMMUNICATION\t", values.stdout, re.MULTILINE)
         unknown = edge_agent("status", "--socket", folder / "control.sock", "--device", "lathe")
         assert (unknown.returncode, "it has press-01" in unknown.stderr) == (1, True)
         assert json.loads(edge_agent("status", running.config, "--json").stdout)["gateway"] == "gw-01"
+
+
+@pytest.mark.slow
+def test_the_outbox_is_shown_beside_the_running_agent_and_after_it(folder: Path, yaml: str) -> None:
+    with agent(folder, yaml) as running:
+        until(lambda: edge_agent("outbox", "show", running.state).stdout.count("\n") > 1, "a row is on disk")
+    for path in (running.config, running.state, running.state / "outbox.db"):
+        status = edge_agent("outbox", "status", path)
+        assert (status.returncode, status.stderr) == (0, "")
+        assert re.search(r"^press-01\ttrend\t1\t1$", status.stdout, re.MULTILINE)
+        assert re.search(r"^cloud\t1\t$", status.stdout, re.MULTILINE)
+    (row,) = json.loads(edge_agent("outbox", "show", running.state, "--json").stdout)
+    assert (row["device"], row["readings"][0]["point"]) == ("press-01", "temperature")
+    assert json.loads(edge_agent("outbox", "show", running.state, "--json", "--device", "lathe").stdout) == []
+    assert json.loads(edge_agent("outbox", "status", running.state, "--json").stdout)["rows"] == 1
+    missing = edge_agent("outbox", "status", folder / "none.db")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "there is no outbox at" in missing.stderr
 
 
 def test_it_listens_where_it_is_told_and_nowhere_else(folder: Path, yaml: str) -> None:
@@ -173,6 +182,7 @@ def test_it_listens_where_it_is_told_and_nowhere_else(folder: Path, yaml: str) -
         assert unix_listeners(running.process.pid) == {str(folder / "control.sock")}
 
 
+@pytest.mark.slow
 def test_the_log_is_json_and_a_secret_is_in_no_output(folder: Path, yaml: str) -> None:
     with agent(folder, yaml) as running:
         until(lambda: running.status()["devices"][0]["phase"] == "offline", "the device is away")  # type: ignore[index]

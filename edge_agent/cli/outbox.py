@@ -1,0 +1,97 @@
+"""``edge-agent outbox``: looks into the file, beside a running agent or without one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edge_agent.cli import table
+from edge_agent.cli.wording import counted, local_time, reading_value, size
+from edge_agent.config import load
+from edge_agent.model import DeviceId
+from edge_agent.model.quality import quality_name
+from edge_agent.outbox import inspect
+from edge_agent.outbox.store import FILE_NAME
+from edge_agent.registry import Registry
+
+
+def show_status(path: Path, *, as_json: bool) -> None:
+    """Print how much is kept, of what, and for whom.
+
+    Raises:
+        OutboxError: there is no outbox, or it cannot be read.
+    """
+    status = inspect.status(file_of(path))
+    if as_json:
+        typer.echo(json.dumps(status, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{status['path']}: {counted(status['readings'], 'reading')} in {counted(status['rows'], 'row')}, "
+        f"{size(status['bytes'])}, epoch {status['epoch']}, schema {status['schema']}"
+    )
+    if status["rows"]:
+        typer.echo(f"from {local_time(status['oldest_ns'])} to {local_time(status['newest_ns'])}")
+    table.show(
+        ("device", "class", "rows", "readings"),
+        ((entry["device"], entry["class"], entry["rows"], entry["readings"]) for entry in status["devices"]),
+    )
+    table.show(
+        ("publisher", "rows to send", ""),
+        (
+            (entry["id"], entry["pending_rows"], "" if entry["configured"] else "no longer configured")
+            for entry in status["publishers"]
+        ),
+    )
+
+
+def show_rows(path: Path, device: str, limit: int, *, as_json: bool) -> None:
+    """Print the readings of the newest rows, a line each.
+
+    Raises:
+        OutboxError: there is no outbox, or it cannot be read.
+    """
+    rows = inspect.show(file_of(path), device=DeviceId(device) if device else None, limit=limit)
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, default=_hex))
+        return
+    table.show(
+        ("row", "time", "device", "class", "point", "value", "unit", "quality"),
+        (line for row in rows for line in _lines(row)),
+    )
+
+
+def file_of(path: Path) -> Path:
+    """Return the database that a YAML file, a state directory, or a path of its own names.
+
+    Raises:
+        ConfigError: the YAML file cannot be used.
+    """
+    if path.is_dir():
+        return path / FILE_NAME
+    if path.suffix in {".yaml", ".yml"}:
+        return load(path, Registry()).outbox.directory / FILE_NAME
+    return path
+
+
+def _lines(row: dict[str, Any]) -> list[tuple[object, ...]]:
+    place = (row["row"], local_time(row["t_first_ns"]), row["device"], row["class"])
+    if "damaged" in row:
+        return [(*place, "", "", "", f"damaged: {row['damaged']}")]
+    return [
+        (
+            row["row"],
+            local_time(reading["time_ns"]),
+            row["device"],
+            row["class"],
+            reading["point"],
+            reading_value(reading["value"]),
+            reading["unit"],
+            quality_name(reading["status"]),
+        )
+        for reading in row["readings"]
+    ]
+
+
+def _hex(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
