@@ -98,9 +98,10 @@ class Cursor:
                 return read.rows
         return []
 
-    async def wait(self) -> None:
-        """Return when a lease on either stream may give something new. Cancellation leaves nothing behind."""
-        while all(next(self._owed(stream), None) is None for stream in Stream):
+    async def wait(self, streams: Iterable[Stream] = tuple(Stream)) -> None:
+        """Return when a lease on one of ``streams`` may give something. Cancellation leaves nothing behind."""
+        streams = tuple(streams)
+        while all(next(self._owed(stream), None) is None for stream in streams):
             self._news.clear()
             await self._news.wait()
 

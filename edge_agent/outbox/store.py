@@ -216,7 +216,7 @@ class Outbox:
             raise cancelled
 
     async def _until_due(self) -> None:
-        if self._trouble is not None:
+        if self._trouble is not None and not _is_final(self._trouble):
             await self._clock.sleep(self._options.commit_interval_s)
             return
         async with asyncio.TaskGroup() as group:
@@ -294,6 +294,8 @@ class Outbox:
             if self._trouble is None:
                 _log.error("the outbox cannot be written", extra={"error": str(exc)})
             self._trouble = exc
+            if _is_final(exc):
+                self._due.set()  # `run` ends at once, whoever came across it
         self._metrics.buffered.set(self._buffer.readings)
 
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:

@@ -106,7 +106,7 @@ async def main(directory: Path) -> None:
     rows.append(("RSS at most, MB", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"))
     rows.append(("load of the machine, cores", f"{os.getloadavg()[0]:.1f}, {os.cpu_count()}"))
     for name, value in rows:
-        print(f"{name:<50}{value:>14}")  # noqa: T201 - the table is the product
+        print(f"{name:<50}{value:>14}")
 
 
 if __name__ == "__main__":

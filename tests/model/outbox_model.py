@@ -1,0 +1,92 @@
+"""The outbox as it is meant, in as few lines as can be: lists and sets, no files, no tasks."""
+
+from dataclasses import dataclass, field, replace
+
+from edge_agent.model import PublisherId
+from edge_agent.outbox.rows import Stream
+
+MAX_SPANS = 256
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row: under which table and class, and the number of each batch in it."""
+
+    device: str
+    names: tuple[str, ...]
+    reading_class: str
+    numbers: tuple[int, ...]
+
+
+@dataclass
+class ModelCursor:
+    """One session: rows up to ``boundary`` are replay; each row is leased once."""
+
+    publisher: PublisherId
+    boundary: int
+    leased: set[int] = field(default_factory=set)
+
+
+@dataclass
+class OutboxModel:
+    """What is in memory, what is on disk, and what a crash makes of it."""
+
+    configured: tuple[PublisherId, ...] = ()
+    rows: dict[int, ModelRow] = field(default_factory=dict)
+    last_id: int = 0
+    buffer: list[ModelRow] = field(default_factory=list)
+    acknowledged: dict[PublisherId, set[int]] = field(default_factory=dict)
+    durable: dict[PublisherId, set[int]] = field(default_factory=dict)
+    learned: dict[str, str] = field(default_factory=dict)
+    durable_learned: dict[str, str] = field(default_factory=dict)
+
+    def append(self, row: ModelRow) -> None:
+        """Join the readings to the buffered row of the same device, class and table, if that is the last."""
+        for at, other in enumerate(self.buffer):
+            is_last = not any(
+                (r.device, r.reading_class) == (row.device, row.reading_class) for r in self.buffer[at + 1 :]
+            )
+            if replace(other, numbers=()) == replace(row, numbers=()) and is_last:
+                self.buffer[at] = replace(other, numbers=other.numbers + row.numbers)
+                return
+        self.buffer.append(row)
+
+    def commit(self) -> None:
+        """Everything in memory reaches the disk; what all configured publishers have goes."""
+        everybody = [self.acknowledged[publisher] for publisher in self.configured]
+        for row_id in set.intersection(*everybody) if everybody else ():
+            self.rows.pop(row_id, None)
+        for row in self.buffer:
+            self.last_id += 1
+            self.rows[self.last_id] = row
+        self.buffer = []
+        self.durable = {publisher: set(ids) for publisher, ids in self.acknowledged.items()}
+        self.durable_learned = dict(self.learned)
+
+    def crash(self) -> None:
+        """What did not reach the disk is gone."""
+        self.buffer = []
+        self.acknowledged = {publisher: set(ids) for publisher, ids in self.durable.items()}
+        self.learned = dict(self.durable_learned)
+
+    def configure(self, publishers: tuple[PublisherId, ...]) -> None:
+        """Start with these publishers; what others have acknowledged is not forgotten."""
+        self.configured = publishers
+        for publisher in publishers:
+            self.acknowledged.setdefault(publisher, set())
+
+    def owed(self, cursor: ModelCursor, stream: Stream) -> list[int]:
+        """Rows that a lease may hand out, in order."""
+        is_live = stream is Stream.LIVE
+        passed = max((i for i in cursor.leased if (i > cursor.boundary) == is_live), default=0)
+        return [
+            row_id
+            for row_id in sorted(self.rows)
+            if (row_id > cursor.boundary) == is_live
+            and row_id > passed
+            and row_id not in self.acknowledged[cursor.publisher]
+        ]
+
+    def pending(self, publisher: PublisherId) -> int:
+        """Rows that a publisher has not got through."""
+        return len(self.rows.keys() - self.acknowledged[publisher])
