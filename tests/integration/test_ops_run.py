@@ -123,6 +123,15 @@ def test_a_busy_port_ends_it_with_1_and_says_what_to_do(folder: Path, yaml: str)
     assert "traceback" not in line
 
 
+def test_a_disk_that_fails_to_write_ends_it_with_74(folder: Path, yaml: str) -> None:
+    one = AgentProcess(folder, yaml)
+    limited = f'ulimit -f 60; exec "{EDGE_AGENT}" run "{one.config}"'  # blocks of 512 bytes; beyond them, EFBIG
+    result = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 74
+    (line,) = [json.loads(line) for line in result.stderr.splitlines() if '"critical"' in line]
+    assert "disk I/O error" in line["reason"]
+
+
 @pytest.mark.slow
 def test_a_second_agent_on_the_same_state_ends_with_1_and_the_first_goes_on(folder: Path, yaml: str) -> None:
     with agent(folder, yaml) as running:
