@@ -59,6 +59,7 @@ class DeviceSupervisor:
         self._deadband = DeadbandFilter(options.table)
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
+        self._last_failure = ""
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
 
@@ -150,7 +151,7 @@ class DeviceSupervisor:
                     failures += 1
                     # A device that was lost gets one chance only: on a shared line its silence costs the others.
                     if failures >= (1 if self._is_lost else self._options.max_failures):
-                        raise DeviceUnavailableError(f"{failures} exchanges in a row gave nothing: {request}")
+                        raise DeviceUnavailableError(f"{self._last_failure} ({failures} in a row)")
                 else:
                     failures = 0
                     newly_refused |= batch.refused - refused
@@ -169,13 +170,17 @@ class DeviceSupervisor:
         try:
             async with Deadline(self._options.read_timeout_s):
                 batch = await session.read(request)
-        except (TimeoutError, ExchangeError):
-            self._metrics.exchange_failures.inc()
-            return None
-        self._metrics.exchanges.inc()
-        self._metrics.exchange_seconds.observe(self._clock.monotonic_s() - begin_s)
-        await self._take(batch)
-        return batch
+        except TimeoutError:
+            self._last_failure = f"no answer within {self._options.read_timeout_s:g} s to: {request}"
+        except ExchangeError as exc:
+            self._last_failure = str(exc)
+        else:
+            self._metrics.exchanges.inc()
+            self._metrics.exchange_seconds.observe(self._clock.monotonic_s() - begin_s)
+            await self._take(batch)
+            return batch
+        self._metrics.exchange_failures.inc()
+        return None
 
     async def _take(self, batch: ReadingBatch) -> None:
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
