@@ -59,7 +59,7 @@ class Delivery:
         self._clock = clock
         self._retry_pause = Backoff(FIRST_RETRY_S, options.retry_max_s, random, floor_s=FIRST_RETRY_S / 2)
         self._wake = asyncio.Event()
-        self._has_nothing = asyncio.Event()
+        self._live_is_empty = asyncio.Event()
         self._in_flight: dict[int, tuple[Outgoing, asyncio.Future[str] | None]] = {}
         half = session.window // 2
         self._shares = {Stream.LIVE: session.window - half, Stream.REPLAY: max(1, half)}
@@ -116,8 +116,8 @@ class Delivery:
                 turns = [await self._turn(stream) for stream in Stream]
                 if _Turn.SENT in turns:
                     continue
-                if all(turn is _Turn.EMPTY for turn in turns):
-                    self._has_nothing.set()
+                if turns[0] is _Turn.EMPTY:
+                    self._live_is_empty.set()
             await self._wake.wait()
 
     async def _turn(self, stream: Stream) -> _Turn:
@@ -182,10 +182,11 @@ class Delivery:
         self._wake.set()
 
     async def _watch_outbox(self, cursor: Cursor) -> None:
+        """Wake the pump for live rows; the backlog is what it was when the cursor began, and only shrinks."""
         while True:
-            await self._has_nothing.wait()
-            await cursor.wait()
-            self._has_nothing.clear()
+            await self._live_is_empty.wait()
+            await cursor.wait([Stream.LIVE])
+            self._live_is_empty.clear()
             self._wake.set()
 
     async def _try_again(self) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.model import Column, DataType, is_bad
+from edge_agent.model import Column, DataType, PointName, is_bad
 from edge_agent.model.quality import Quality
 from edge_agent.outbox.rows import Row
 
@@ -72,7 +72,7 @@ class _Block:
     offsets_us: list[Sequence[int] | None] = field(default_factory=list)
 
 
-def _points(row: Row, t_us: int) -> dict[str, dict[str, object]]:
+def _points(row: Row, t_us: int) -> dict[PointName, dict[str, object]]:
     blocks: dict[bytes, _Block] = {}
     lines: list[tuple[_Block, int]] = []  # in acquisition order
     for batch in row.batches:
@@ -89,7 +89,7 @@ def _points(row: Row, t_us: int) -> dict[str, dict[str, object]]:
             block.statuses.append(statuses)
             block.offsets_us.append(_offsets_us(column, batch.time_ns, t_us))
     names = row.table.names
-    points: dict[str, dict[str, object]] = {}
+    points: dict[PointName, dict[str, object]] = {}
     if _each_point_once(blocks.values()):
         for block in blocks.values():
             _transpose(block, names, points)
@@ -108,7 +108,7 @@ def _each_point_once(blocks: Iterable[_Block]) -> bool:
     return len(seen) == total
 
 
-def _transpose(block: _Block, names: Sequence[str], points: dict[str, dict[str, object]]) -> None:
+def _transpose(block: _Block, names: Sequence[PointName], points: dict[PointName, dict[str, object]]) -> None:
     """Turn lines into one list for each point; polled batches repeat their points, so this is the usual way."""
     times_us = block.times_us
     size = len(block.points)
@@ -129,7 +129,9 @@ def _transpose(block: _Block, names: Sequence[str], points: dict[str, dict[str, 
                 points[name]["q"] = q
 
 
-def _append_each(lines: Iterable[tuple[_Block, int]], names: Sequence[str]) -> dict[str, dict[str, object]]:
+def _append_each(
+    lines: Iterable[tuple[_Block, int]], names: Sequence[PointName]
+) -> dict[PointName, dict[str, object]]:
     """Go through a row reading by reading: some point is in several blocks, or twice in one."""
     lists: dict[int, tuple[list[object], list[int], list[int]]] = {}
     for block, line in lines:

@@ -72,7 +72,7 @@ class Packer:
                 yield outgoing()
                 rows, encoded = [], []
             if not rows:
-                size = len(head) + len(b"]}")
+                size = len(head) + len(b"]}") - 1  # no comma before the first
             rows.append(row)
             encoded.append(body)
             size += len(body) + 1

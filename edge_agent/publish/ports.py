@@ -14,8 +14,8 @@ class Cursor(Protocol):
         """Return the next rows that are unleased and unacknowledged, in order; empty if there are none now."""
         ...
 
-    async def wait(self) -> None:
-        """Return when a lease on either stream may give something new."""
+    async def wait(self, streams: Iterable[Stream]) -> None:
+        """Return when a lease on one of ``streams`` may give something."""
         ...
 
     def confirm(self, row_ids: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NoReturn
 
 from edge_agent import __version__
 from edge_agent.backoff import Backoff
@@ -37,7 +38,7 @@ class Publisher:
     """Sends what the outbox holds to one destination. A dead one delays nobody else.
 
     Attributes:
-        tick_s: monotonic time of the last turn: proof of life.
+        tick_s: monotonic time of the last turn, or until when one step may take: proof of life.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Publisher:
         return self._standing.summary(self._delivery.in_flight if self._delivery is not None else 0)
 
     async def _hold_session(self, server: ServerOptions, backoff: Backoff) -> None:
-        self.tick_s = self._clock.monotonic_s()
+        # Connecting has a time limit of its own: alive until then.
+        self.tick_s = self._clock.monotonic_s() + self._options.connect_timeout_s
         began_ns = self._clock.now_ns()
         session = await MqttSession.connect(self._options, server, self._status(began_ns, None, is_online=False))
         connected_s = self._clock.monotonic_s()
@@ -108,23 +110,41 @@ class Publisher:
                 backoff.reset()
 
     async def _serve(self, session: MqttSession, delivery: Delivery, began_ns: int) -> None:
+        cancellations = _cancellations()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.watch())
-                group.create_task(self._tick(delivery))
-                if self._codes is not None:
-                    await self._codes.freeze()
-                code = None if self._codes is None else self._codes.gateway_code()
-                await self._say(session, self._status(began_ns, code, is_online=True))
-                if self._codes is not None:
-                    body = self._codes.directory(iso_time(self._clock.now_ns() // 1000))
-                    await self._say(session, messages.directory(self._topic(self._options.topics.directory), body))
-                delivery.start(group)
-                group.create_task(self._report_health(session, code))
+                group.create_task(self._speak(group, session, delivery, began_ns))
+                # The block does not end by itself: a group that fails in __aexit__ miscounts cancellations.
+                await self._tick(delivery)
         except ExceptionGroup as failures:
+            if _cancellations() > cancellations:
+                # Before Python 3.13 a TaskGroup that is failing anyway loses a cancellation that comes meanwhile.
+                raise asyncio.CancelledError from failures
             # The tasks end together; what is not expected is told first.
             found = sorted(_leaves(failures), key=lambda exc: isinstance(exc, PublishError))
             raise found[0] from None
+
+    async def _speak(
+        self, group: asyncio.TaskGroup, session: MqttSession, delivery: Delivery, began_ns: int
+    ) -> NoReturn:
+        """Say who is there, let the rows flow, then tell of health from time to time."""
+        options, codes = self._options, self._codes
+        code = None
+        if codes is not None:
+            await codes.freeze()
+            code = codes.gateway_code()
+        await self._say(session, self._status(began_ns, code, is_online=True))
+        if codes is not None:
+            body = codes.directory(iso_time(self._clock.now_ns() // 1000))
+            await self._say(session, messages.directory(self._topic(options.topics.directory), body))
+        delivery.start(group)
+        topic = self._topic(options.topics.health)
+        while True:
+            sender = Sender(options.gateway, self._outbox.epoch, code)
+            t_ns = self._clock.now_ns()
+            await self._say(session, messages.health(topic, sender, t_ns=t_ns, summary=self._health()))
+            await self._clock.sleep(options.health_interval_s)
 
     async def _say(self, session: MqttSession, message: Message) -> None:
         try:
@@ -140,15 +160,7 @@ class Publisher:
                 await session.publish(self._status(self._clock.now_ns(), code, is_online=False))
                 await session.close()
 
-    async def _report_health(self, session: MqttSession, code: str | None) -> None:
-        topic = self._topic(self._options.topics.health)
-        while True:
-            sender = Sender(self._options.gateway, self._outbox.epoch, code)
-            t_ns = self._clock.now_ns()
-            await self._say(session, messages.health(topic, sender, t_ns=t_ns, summary=self._health()))
-            await self._clock.sleep(self._options.health_interval_s)
-
-    async def _tick(self, delivery: Delivery) -> None:
+    async def _tick(self, delivery: Delivery) -> NoReturn:
         while True:
             self.tick_s = self._clock.monotonic_s()
             delivery.tick()
@@ -184,6 +196,11 @@ class Publisher:
 
     def _topic(self, template: str) -> str:
         return template.format(gateway=self._options.gateway)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

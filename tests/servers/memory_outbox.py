@@ -21,7 +21,12 @@ T0_NS = 1_790_000_000_000_000_000
 
 
 def make_row(
-    number: int, device: str = "press-01", values: Sequence[float] = (1.5,), *, t_ns: int = T0_NS, epoch: str = "e1"
+    number: int,
+    device: str = "press-01",
+    values: Sequence[float] = (1.5,),
+    *,
+    t_ns: int = T0_NS,
+    epoch: str = "e1",
 ) -> Row:
     """Return a row with one batch: the points p0, p1 … have the given values."""
     id_ = DeviceId(device)
@@ -29,7 +34,9 @@ def make_row(
     column = Column(DataType.FLOAT64, array("H", range(len(values))), array("d", values))
     batches = (ReadingBatch(id_, t_ns, (column,)),)
     count = len(values)
-    return Row(epoch, number, table, ReadingClass.TREND, count, t_ns, t_ns, batches, historical=False, body_bytes=16)
+    return Row(
+        epoch, number, table, ReadingClass.TREND, count, t_ns, t_ns, batches, historical=False, body_bytes=16
+    )
 
 
 class MemoryOutbox:
@@ -79,8 +86,9 @@ class MemoryCursor:
         self._leased.update(row.id for row in found)
         return [_as_historical(row) for row in found] if is_replay else found
 
-    async def wait(self) -> None:
-        while all(row.id in self._leased for row in self._outbox.rows):
+    async def wait(self, streams: Iterable[Stream]) -> None:
+        assert list(streams) == [Stream.LIVE]
+        while all(row.id in self._leased for row in self._outbox.rows if row.id >= self._live_from):
             self._outbox._changed.clear()
             await self._outbox._changed.wait()
 

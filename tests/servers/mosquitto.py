@@ -39,7 +39,7 @@ class Mosquitto:
         log = self.log.open("ab")
         with log:
             command = ["mosquitto", "-c", str(self.directory / "mosquitto.conf")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory)
         end_s = time.monotonic() + within_s
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
@@ -55,6 +55,11 @@ class Mosquitto:
     def kill(self) -> None:
         """End at once."""
         self._end(signal.SIGKILL)
+
+    def reload(self) -> None:
+        """Read the access rules and passwords again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -72,7 +72,7 @@ class RawBroker:
 
     def drop(self) -> None:
         """Reset every connection."""
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.transport.abort()
 
     def send(self, data: bytes) -> None:
