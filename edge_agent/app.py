@@ -14,6 +14,7 @@ from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.config.options import AgentOptions
 from edge_agent.current import Current, DevicePhase
 from edge_agent.identify.assign import Assignments
+from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.metrics import Metrics
 from edge_agent.model.quality import quality_name
 from edge_agent.ops.http import OpsServer
@@ -25,7 +26,6 @@ from edge_agent.publish.publisher import Publisher
 _log = logging.getLogger(__name__)
 
 STALLED_AFTER_S = 20.0
-LOCK_FILE = "identifiers.lock"
 _SYSTEM_CLOCK = SystemClock()
 
 
@@ -88,7 +88,7 @@ class Agent:
             server = OpsServer(
                 options.ops, self.metrics.registry, status=self.status, live=self.not_live, ready=self.not_ready
             )
-            notifier = Notifier.from_environment(live=self.not_live, clock=self._clock)
+            notifier = Notifier.from_environment(live=self.not_live, clock=self._clock, status=self.status_line)
             async with asyncio.TaskGroup() as ground:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
@@ -133,6 +133,15 @@ class Agent:
             "devices": [self._device_status(position) for position in range(len(self.options.devices))],
         }
 
+    def status_line(self) -> str:
+        """Return what ``systemctl status`` shows."""
+        online = sum(device.phase is DevicePhase.ONLINE for device in self.current.values())
+        connected = sum(bool(publisher.summary()["connected"]) for publisher in self._publishers)
+        return (
+            f"{online}/{len(self.options.devices)} devices online, "
+            f"{connected}/{len(self._publishers)} publishers connected"
+        )
+
     def health(self) -> dict[str, object]:
         """Return the summary that publishers send every minute, for gateways that no Prometheus reaches."""
         phases = [device.phase for device in self.current.values()]
@@ -176,7 +185,7 @@ class Agent:
         directory = self.options.outbox.directory
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o750)
         return await asyncio.to_thread(
-            Assignments.open, self.options.identifiers, directory / LOCK_FILE, clock=self._clock
+            Assignments.open, self.options.identifiers, directory / FILE_NAME, clock=self._clock
         )
 
     def _announce(self) -> None:

@@ -12,6 +12,7 @@ from edge_agent.cli.exits import ExitCode, lines
 from edge_agent.clock import SystemClock
 from edge_agent.collect.context import planning_context
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.schedule import by_interval
 from edge_agent.config import AgentOptions, Problem, load
 from edge_agent.driver import Request
 from edge_agent.errors import ConfigError, DriverError, DriverLoadError, EdgeAgentError
@@ -74,11 +75,9 @@ def _plan(options: DeviceOptions) -> DevicePlan:
     """
     try:
         device = options.spec.create(planning_context(options.id), options.config)
-        intervals: dict[float, list[int]] = {}
-        for index in device.polled:
-            intervals.setdefault(options.intervals_s[index], []).append(index)
         polls = tuple(
-            (interval_s, tuple(device.plan(points, set()))) for interval_s, points in sorted(intervals.items())
+            (interval_s, tuple(device.plan(points, set())))
+            for interval_s, points in by_interval(device.polled, options.intervals_s)
         )
     except DriverError as exc:
         raise DriverError(f"device {options.id}: {exc}") from exc

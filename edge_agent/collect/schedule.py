@@ -49,3 +49,11 @@ class Schedule:
 def phase_of(name: str) -> float:
     """Return a phase in [0, 1) that is the same at every start, and even over many names."""
     return zlib.crc32(name.encode()) / 2**32
+
+
+def by_interval(points: Sequence[int], intervals_s: Sequence[float]) -> list[tuple[float, list[int]]]:
+    """Group ``points`` by their interval: (interval in seconds, point indexes), shortest first."""
+    groups: dict[float, list[int]] = {}
+    for index in points:
+        groups.setdefault(intervals_s[index], []).append(index)
+    return sorted(groups.items())

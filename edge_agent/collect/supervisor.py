@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
 from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
 from edge_agent.collect.options import DeviceOptions
-from edge_agent.collect.schedule import Schedule, phase_of
+from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
@@ -92,7 +92,6 @@ class DeviceSupervisor:
 
     async def _serve(self, device: Device) -> float:
         """Connect and collect until the session is lost; return the pause before the next attempt."""
-        self._current.enter(DevicePhase.CONNECTING, self._current.reason)
         try:
             session = await self._connect(device)
             try:
@@ -133,7 +132,7 @@ class DeviceSupervisor:
             raise _first(group_error) from group_error
 
     async def _poll(self, device: Device, session: Session) -> None:
-        groups = _by_interval(device.polled, self._options.intervals_s)
+        groups = by_interval(device.polled, self._options.intervals_s)
         schedule = Schedule(
             [interval_s for interval_s, _ in groups], self._clock.monotonic_s(), phase_of(self._options.id)
         )
@@ -277,13 +276,6 @@ class DeviceMetrics:
             self.readings_bad.inc(bad)
         if kept is not batch:
             self.readings_suppressed.inc(count - len(kept))
-
-
-def _by_interval(points: Sequence[int], intervals_s: Sequence[float]) -> list[tuple[float, list[int]]]:
-    groups: dict[float, list[int]] = {}
-    for index in points:
-        groups.setdefault(intervals_s[index], []).append(index)
-    return sorted(groups.items())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

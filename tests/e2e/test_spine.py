@@ -56,10 +56,9 @@ def head_yaml(broker: Mosquitto) -> str:
 @contextmanager
 def lasting_broker() -> Iterator[tuple[Mosquitto, Subscriber]]:
     """A broker that remembers its subscriber's session over a restart, and that subscriber."""
-    with mosquitto(options="persistence true\nmax_queued_messages 0") as broker:
+    with mosquitto(options="persistence true\nmax_queued_messages 0", is_started=False) as broker:
         with (broker.directory / "mosquitto.conf").open("a") as file:
             file.write(f"\npersistence_location {broker.directory}/\n")
-        broker.stop()
         broker.start()
         with subscriber(broker.port, arguments=["-i", "watcher", "-c"]) as received:
             yield broker, received
