@@ -115,9 +115,7 @@ async def test_a_cancelled_connect_leaves_no_task_and_no_socket(server: OpcUaSer
             continue
         await session.close()
     assert asyncio.all_tasks() == tasks
-    async with asyncio.timeout(5):
-        while await _sockets(server.port):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: _sockets(server.port) == 0, within_s=5)
 
 
 async def test_a_reader_that_is_slow_costs_no_reading(steady_server: OpcUaServer) -> None:
@@ -172,8 +170,8 @@ async def test_whatever_answers_at_the_port_is_told_as_unavailable_and_not_logge
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
-async def _sockets(port: int) -> int:
+def _sockets(port: int) -> int:
     """Return how many TCP connections of this machine lead to ``port`` and are open."""
 
-    table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+    table = Path("/proc/net/tcp").read_text()
     return len(re.findall(rf"^ *\d+: \S+ \S+:{port:04X} 0[12] ", table, re.MULTILINE))
