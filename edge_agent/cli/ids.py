@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_agent.cli.exits import ExitCode
+from edge_agent.errors import EdgeAgentError
+
 if TYPE_CHECKING:
     from edge_agent.identify.assign import Assignments
     from edge_agent.identify.exchange import Outcome
     from edge_agent.identify.options import IdentifierOptions
-
-FAILED = 1
-WRONG_USAGE = 2
-BAD_CONFIG = 78
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +36,7 @@ def plan(config: Config, *, as_json: Json = False) -> None:
         _print_table(codes)
         _print_problems(codes)
     if codes.problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -49,7 +48,7 @@ def check(config: Config) -> None:
     for drift in drifted:
         typer.echo(f"{drift.key}: has {drift.frozen}, the configuration says {drift.planned}", err=True)
     if codes.problems or drifted:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
     typer.echo(f"{len(codes.plan.objects)} codes, nothing wrong, no drift")
 
 
@@ -64,24 +63,20 @@ def export(
     """Freeze all codes and write them out, for a node operator or for a box that replaces this one."""
     if as_csv == as_json:
         typer.echo("say --csv or --json", err=True)
-        raise typer.Exit(WRONG_USAGE)
-    from edge_agent.errors import IdentifierError
+        raise typer.Exit(ExitCode.WRONG_USAGE)
     from edge_agent.identify.exchange import export_csv, export_json
     from edge_agent.identify.plan import raise_all
 
     codes = _read(config)
-    try:
-        raise_all(codes.problems)
-        content = asyncio.run((export_csv if as_csv else export_json)(codes))
-    except IdentifierError as exc:
-        raise _failed(exc) from exc
+    raise_all(codes.problems)
+    content = asyncio.run((export_csv if as_csv else export_json)(codes))
     if output is None:
         sys.stdout.buffer.write(content)
         return
     try:
         output.write_bytes(content)
     except OSError as exc:
-        raise _failed(exc) from exc
+        raise EdgeAgentError(f"{output}: {exc.strerror}") from exc
 
 
 @app.command("import")
@@ -93,56 +88,40 @@ def import_(
 ) -> None:
     """Take over a node operator's reply or another box's export: all of it, or nothing."""
     from edge_agent.clock import SystemClock
-    from edge_agent.errors import IdentifierError
     from edge_agent.identify.exchange import import_file
 
     options, lock_path = _options(config)
     try:
         content = file.read_bytes()
-        outcome = import_file(options, lock_path, content, clock=SystemClock(), dry_run=dry_run)
-    except (OSError, IdentifierError) as exc:
-        raise _failed(exc) from exc
+    except OSError as exc:
+        raise EdgeAgentError(f"{file}: {exc.strerror}") from exc
+    outcome = import_file(options, lock_path, content, clock=SystemClock(), dry_run=dry_run)
     _print_outcome(file, outcome, dry_run=dry_run)
     if outcome.problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _options(config: Path) -> tuple["IdentifierOptions", Path]:
     """Return the ``identifiers:`` section and where the lock file is."""
     from edge_agent.config import load
-    from edge_agent.errors import ConfigError, DriverLoadError
     from edge_agent.identify.lockfile import FILE_NAME
     from edge_agent.registry import Registry
 
-    try:
-        options = load(config, Registry())
-    except (ConfigError, DriverLoadError) as exc:
-        typer.echo(str(exc), err=True)
-        raise typer.Exit(BAD_CONFIG) from exc
+    options = load(config, Registry())
     if options.identifiers is None:
-        typer.echo(f"{config} has no identifiers: section, so no object has a code", err=True)
-        raise typer.Exit(FAILED)
+        raise EdgeAgentError(f"{config} has no identifiers: section, so no object has a code")
     return options.identifiers, options.outbox.directory / FILE_NAME
 
 
 def _read(config: Path) -> "Assignments":
     from edge_agent.clock import SystemClock
-    from edge_agent.errors import IdentifierError
     from edge_agent.identify.assign import Assignments
 
     options, lock_path = _options(config)
-    try:
-        codes = Assignments.read(options, lock_path, clock=SystemClock())
-    except IdentifierError as exc:
-        raise _failed(exc) from exc
+    codes = Assignments.read(options, lock_path, clock=SystemClock())
     for warning in codes.plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return codes
-
-
-def _failed(exc: Exception) -> typer.Exit:
-    typer.echo(str(exc), err=True)
-    return typer.Exit(FAILED)
 
 
 def _as_json(codes: "Assignments") -> dict[str, object]:
@@ -203,7 +182,7 @@ def _print_outcome(file: Path, outcome: "Outcome", *, dry_run: bool) -> None:
     for problem in outcome.problems:
         typer.echo(f"{file}:{problem.line or 1}: {problem.message}", err=True)
     if outcome.ignored:
-        typer.echo(f"warning: columns without a meaning here: {', '.join(outcome.ignored)}", err=True)
+        typer.echo(f"warning: columns without a meaning here: {', '.join(map(repr, outcome.ignored))}", err=True)
     if outcome.problems:
         typer.echo(f"nothing imported: {len(outcome.problems)} problems", err=True)
         return

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
-from edge_agent.cli import ids
+from edge_agent.cli import main
 from edge_agent.identify import lockfile
 
 CONFIG = """
@@ -38,8 +39,20 @@ def written(folder: Path, device: str, text: str = CONFIG) -> Path:
     return file
 
 
+@dataclass(frozen=True)
+class Result:
+    exit_code: int | str | None
+    stdout: str
+    stderr: str
+
+
 def ran(*arguments: object) -> Result:
-    return CliRunner().invoke(ids.app, [str(argument) for argument in arguments])
+    with CliRunner().isolation() as (out, err, _):
+        with pytest.raises(SystemExit) as ended:
+            main(["ids", *(str(argument) for argument in arguments)])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Result(ended.value.code, out.getvalue().decode(), err.getvalue().decode())
 
 
 def lock_of(config: Path) -> Path:
