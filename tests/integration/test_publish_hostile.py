@@ -79,6 +79,17 @@ async def test_a_broker_that_refuses_everything_is_not_flooded_and_gets_everythi
         assert outbox.begun == 2, "what was left in the outbox came with a new cursor"
 
 
+async def test_what_was_in_flight_behind_a_refused_message_is_sent_again() -> None:
+    outbox = MemoryOutbox([make_row(number) for number in range(1, 4)])
+    behaviour = Behaviour(puback=lambda published: None if published.topic.endswith("data") else 0)
+    async with raw_broker(behaviour) as broker, publishing(options_for(broker.port, message_bytes=1), outbox):
+        await eventually(lambda: len(broker.unacknowledged) == 3)
+        behaviour.puback = lambda _published: 0
+        for published in list(broker.unacknowledged):
+            broker.acknowledge(published, QUOTA_EXCEEDED)
+        await eventually(lambda: sorted(outbox.confirmed.get(CLOUD, [])) == [1, 2, 3])
+
+
 async def test_a_refused_device_does_not_hold_up_another_with_a_window_of_one() -> None:
     outbox = MemoryOutbox()
     behaviour = Behaviour(

@@ -152,7 +152,7 @@ async def test_a_broker_that_is_stopped_and_started_costs_nothing_and_keeps_the_
             outbox.add(51, 50)
             await eventually(lambda: not publisher.summary()["connected"])
             outbox.add(101, 50)
-            await asyncio.to_thread(server.start)
+            server.start()  # and subscribe, before the publisher has a turn
             with subscriber(server.port) as after:
                 outbox.add(151, 50)
                 await eventually(lambda: sorted(set(outbox.confirmed.get(CLOUD, []))) == list(range(1, 201)))
