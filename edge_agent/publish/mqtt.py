@@ -315,7 +315,7 @@ class MqttSession:
 class _Client(Client):
     """paho's client on a socket that is connected already, so that connecting can be cancelled.
 
-    ``_create_socket`` is not public; ``test_paho_takes_the_socket_that_it_is_given`` fails if paho renames it.
+    ``_create_socket`` is not public: without it nothing connects, which every test against a broker shows.
     """
 
     def __init__(self, sock: socket.socket, **arguments: Any) -> None:
