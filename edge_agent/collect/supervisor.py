@@ -17,6 +17,7 @@ from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch
+from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
 
@@ -123,13 +124,11 @@ class DeviceSupervisor:
         if not device.reported:
             await self._poll(device, session)
             return
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(session.run(self._take), name=f"report:{self._options.id}")
-                if device.polled:
-                    group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error
+        async with together(DriverError) as group:
+            if device.polled:
+                group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
+            await session.run(self._take)
+            raise DeviceUnavailableError("the driver stopped reporting")
 
     async def _poll(self, device: Device, session: Session) -> None:
         groups = by_interval(device.polled, self._options.intervals_s)
@@ -276,16 +275,3 @@ class DeviceMetrics:
             self.readings_bad.inc(bad)
         if kept is not batch:
             self.readings_suppressed.inc(count - len(kept))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the exception that ended the session: a bug before a lost device."""
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        exc = pending.pop(0)
-        if isinstance(exc, BaseExceptionGroup):
-            pending.extend(exc.exceptions)
-        else:
-            leaves.append(exc)
-    return min(leaves, key=lambda exc: isinstance(exc, DriverError))

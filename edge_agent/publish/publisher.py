@@ -26,6 +26,7 @@ from edge_agent.publish.options import MqttOptions, ServerOptions
 from edge_agent.publish.outgoing import Packer
 from edge_agent.publish.ports import Codes, Outbox
 from edge_agent.publish.standing import Standing
+from edge_agent.together import together
 
 FIRST_PAUSE_S = 1.0
 FAREWELL_S = 2.0
@@ -110,20 +111,10 @@ class Publisher:
                 backoff.reset()
 
     async def _serve(self, session: MqttSession, delivery: Delivery, began_ns: int) -> None:
-        cancellations = _cancellations()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(session.watch())
-                group.create_task(self._speak(group, session, delivery, began_ns))
-                # The block does not end by itself: a group that fails in __aexit__ miscounts cancellations.
-                await self._tick(delivery)
-        except ExceptionGroup as failures:
-            if _cancellations() > cancellations:
-                # Before Python 3.13 a TaskGroup that is failing anyway loses a cancellation that comes meanwhile.
-                raise asyncio.CancelledError from failures
-            # The tasks end together; what is not expected is told first.
-            found = sorted(_leaves(failures), key=lambda exc: isinstance(exc, PublishError))
-            raise found[0] from None
+        async with together(PublishError) as group:
+            group.create_task(session.watch())
+            group.create_task(self._speak(group, session, delivery, began_ns))
+            await self._tick(delivery)
 
     async def _speak(
         self, group: asyncio.TaskGroup, session: MqttSession, delivery: Delivery, began_ns: int
@@ -196,15 +187,3 @@ class Publisher:
 
     def _topic(self, template: str) -> str:
         return template.format(gateway=self._options.gateway)
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for exc in group.exceptions:
-        leaves += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
-    return leaves

@@ -285,3 +285,33 @@ async def test_a_failing_outbox_ends_the_task() -> None:
         async with bench.running():
             await bench.clock.advance(5)
     assert caught.group_contains(OutboxFullError)
+
+
+async def test_a_cancellation_that_comes_while_a_session_fails_still_stops_the_task() -> None:
+    reading, failing, stuck = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Slow(Plant):
+        async def run(self, emit: Emit) -> None:
+            await reading.wait()
+            raise DeviceUnavailableError("gone")
+
+        async def read(self, request: Request) -> ReadingBatch:
+            reading.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                failing.set()
+                await stuck.wait()
+            raise AssertionError
+
+    bench = Bench(Slow(reported=(2,), polled=(0, 1)), read_timeout_s=60.0)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        task = group.create_task(bench.supervisor.run())
+        advancing = group.create_task(bench.clock.advance(1))
+        await failing.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        stuck.set()
+        await asyncio.wait([task])
+        advancing.cancel()
+    assert task.cancelled()
