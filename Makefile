@@ -1,5 +1,7 @@
 # The two commands: `make demo` shows it working, `make test` proves it.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first one that runs and is new enough: being on PATH is not enough (pyenv's shims fail when called).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 SECONDS ?= 60
 
@@ -42,7 +44,7 @@ clean:
 	rm -rf .venv .build dist
 
 .venv/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "edge-agent needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv \
 	  || { echo "no venv module: install it first (Debian, Ubuntu: apt-get install python3-venv)" >&2; rm -rf .venv; exit 1; }
