@@ -9,7 +9,6 @@ from pathlib import Path
 from edge_agent.cli.reference import markdown as cli_reference
 from edge_agent.config.json_schema import text as config_schema
 from edge_agent.config.reference import markdown as config_reference
-
 from edge_agent.ops.reference import markdown as metrics_reference
 
 ROOT = Path(__file__).parent.parent

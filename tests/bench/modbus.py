@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tests.servers.mosquitto import mosquitto
 
 from tests.servers.agent import agent
+from tests.servers.mosquitto import mosquitto
 
 WARM_UP_S = 8.0
 

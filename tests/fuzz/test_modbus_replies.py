@@ -41,7 +41,7 @@ class Wire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
-    def write(self, data: object) -> None:  # noqa: ARG002 - what it is asked does not matter
+    def write(self, data: object) -> None:
         for piece in next(self._answers, ()):
             asyncio.get_running_loop().call_soon(self._protocol.data_received, piece)
 
