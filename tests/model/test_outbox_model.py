@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,8 +28,7 @@ TABLES = [
     table("cnc-07", "a", "b", "c"),
 ]
 PUBLISHERS = [CLOUD, PLANT, PublisherId("mes")]
-publisher_sets = st.lists(st.sampled_from(PUBLISHERS), unique=True).map(tuple)
-streams = st.sampled_from(Stream)
+publisher_sets = st.sampled_from([tuple(c) for size in (1, 2, 3, 0) for c in combinations(PUBLISHERS, size)])
 MAX_BYTES = 1_000_000
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system without a disk: thousands of commits, a crash is a copy
 
@@ -49,10 +49,11 @@ class OutboxMachine(RuleBasedStateMachine):
         self.handed_out: list[tuple[PublisherId, int]] = []
         self.identities: dict[tuple[str, int], tuple[int, ...]] = {}
 
-    @initialize(publishers=publisher_sets)
-    def start(self, publishers: tuple[PublisherId, ...]) -> None:
+    @initialize(publishers=publisher_sets, tables=st.lists(st.sampled_from(TABLES), max_size=5), data=st.data())
+    def start(self, publishers: tuple[PublisherId, ...], tables: list[PointTable], data: st.DataObject) -> None:
         self.model.configure(publishers)
         self.outbox = self.open(publishers)
+        self.collect(tables, is_committed=True, data=data)
 
     def open(self, publishers: tuple[PublisherId, ...]) -> Outbox:
         opening = Outbox.open(
@@ -64,35 +65,50 @@ class OutboxMachine(RuleBasedStateMachine):
     def directory(self) -> Path:
         return self.root / str(self.lives)
 
-    @rule(of=st.sampled_from(TABLES), data=st.data())
-    def append(self, of: PointTable, data: st.DataObject) -> None:
-        self.number += 1
-        points = data.draw(st.lists(st.integers(0, len(of.points) - 1), min_size=1, max_size=3))
-        self.runner.run(self.outbox.append(of, batch(of, self.number, points)))
-        for word in ReadingClass:
-            if any(of.points[index].reading_class is word for index in points):
-                self.model.append(ModelRow(of.device, of.names, word.value, (self.number,)))
+    @rule(
+        tables=st.lists(st.sampled_from(TABLES), min_size=1, max_size=5),
+        is_committed=st.booleans(),
+        data=st.data(),
+    )
+    def collect(self, tables: list[PointTable], is_committed: bool, data: st.DataObject) -> None:
+        for of in tables:
+            self.number += 1
+            points = data.draw(st.lists(st.integers(0, len(of.points) - 1), min_size=1, max_size=3))
+            self.runner.run(self.outbox.append(of, batch(of, self.number, points)))
+            for word in ReadingClass:
+                if any(of.points[index].reading_class is word for index in points):
+                    self.model.append(ModelRow(of.device, of.names, word.value, (self.number,)))
+        self.outbox.learned(DeviceId("press-01"))["map"] = self.model.learned["map"] = str(self.number)
+        if is_committed:
+            self.commit()
 
     @rule()
     def commit(self) -> None:
         self.runner.run(self.outbox.flush())
         self.model.commit()
 
-    @rule(text=st.text(st.characters(codec="utf-8"), max_size=3))
-    def learn(self, text: str) -> None:
-        self.outbox.learned(DeviceId("press-01"))["map"] = text
-        self.model.learned["map"] = text
-
-    @precondition(lambda self: self.model.configured and len(self.cursors) < 4)
-    @rule(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.model.configured)
+    @rule(is_new=st.booleans(), data=st.data())
+    def publish(self, is_new: bool, data: st.DataObject) -> None:
+        """In a new session or an open one, lease some rows and confirm some of what the publisher ever had."""
         publisher = data.draw(st.sampled_from(self.model.configured))
-        self.cursors.append((self.outbox.begin(publisher), ModelCursor(publisher, self.model.last_id)))
+        mine = [pair for pair in self.cursors if pair[1].publisher == publisher]
+        if is_new or not mine:
+            mine = [(self.outbox.begin(publisher), ModelCursor(publisher, self.model.last_id))]
+            self.cursors += mine
+        cursor, expected = data.draw(st.sampled_from(mine))
+        if any(self.model.owed(expected, stream) for stream in Stream):
+            self.runner.run(cursor.wait())
+        for stream in Stream:
+            self.lease(cursor, expected, stream, data.draw(st.integers(1, 9)))
+        had = sorted({row_id for who, row_id in self.handed_out if who == publisher})
+        kind = data.draw(st.sampled_from(["all", "some", "none"]))
+        some = st.lists(st.sampled_from(had), max_size=5) if had and kind == "some" else st.just([])
+        confirmed = had if kind == "all" else data.draw(some)
+        cursor.confirm(confirmed)
+        self.model.acknowledged[publisher].update(confirmed)
 
-    @precondition(lambda self: self.cursors)
-    @rule(stream=streams, max_rows=st.integers(1, 5), data=st.data())
-    def lease(self, stream: Stream, max_rows: int, data: st.DataObject) -> None:
-        cursor, expected = data.draw(st.sampled_from(self.cursors))
+    def lease(self, cursor: Cursor, expected: ModelCursor, stream: Stream, max_rows: int) -> None:
         owed = self.model.owed(expected, stream)[:max_rows]
         rows = self.runner.run(cursor.lease(stream, max_rows=max_rows, max_bytes=MAX_BYTES))
         assert [row.id for row in rows] == owed
@@ -102,22 +118,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.handed_out += [(expected.publisher, row_id) for row_id in owed]
         for row in rows:  # an identity means the same readings for ever
             assert self.identities.setdefault((row.epoch, row.id), tuple(numbers([row]))) == tuple(numbers([row]))
-
-    @precondition(lambda self: self.cursors)
-    @rule(data=st.data())
-    def wait(self, data: st.DataObject) -> None:
-        cursor, expected = data.draw(st.sampled_from(self.cursors))
-        if any(self.model.owed(expected, stream) for stream in Stream):
-            self.runner.run(cursor.wait())
-
-    @precondition(lambda self: self.cursors and self.handed_out)
-    @rule(data=st.data())
-    def confirm(self, data: st.DataObject) -> None:
-        cursor, expected = data.draw(st.sampled_from(self.cursors))
-        mine = sorted({row_id for publisher, row_id in self.handed_out if publisher == expected.publisher})
-        confirmed = data.draw(st.lists(st.sampled_from(mine), max_size=4)) if mine else []
-        cursor.confirm(confirmed)
-        self.model.acknowledged[expected.publisher].update(confirmed)
 
     @precondition(lambda self: self.cursors)
     @rule(data=st.data())
@@ -171,7 +171,7 @@ class OutboxMachine(RuleBasedStateMachine):
 TestOutboxMachine = pytest.mark.slow(OutboxMachine.TestCase)
 TestOutboxMachine.settings = settings(
     max_examples=max(200, settings().max_examples),
-    stateful_step_count=40,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

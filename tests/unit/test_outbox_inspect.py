@@ -42,6 +42,19 @@ async def test_status_beside_a_running_agent(tmp_path: Path) -> None:
     assert seen["bytes"] > 4096
 
 
+async def test_a_publisher_that_was_removed_is_still_shown(tmp_path: Path) -> None:
+    seen = []
+    for configured in ((CLOUD, PLANT), (PLANT,), (CLOUD,)):
+        async with opened(tmp_path, *configured):
+            publishers = (await to_thread(status, tmp_path / FILE_NAME))["publishers"]
+            seen.append({publisher["id"]: publisher["configured"] for publisher in publishers})
+    assert seen == [
+        {"cloud": True, "plant": True},
+        {"cloud": False, "plant": True},
+        {"cloud": True, "plant": False},
+    ]
+
+
 async def test_show_names_readings_as_they_were_taken(tmp_path: Path) -> None:
     old = table("press-01", "speed", "level")
     columns = (

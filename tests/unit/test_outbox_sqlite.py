@@ -14,8 +14,8 @@ from edge_agent.outbox.directory import machine_name
 from edge_agent.outbox.learned import MAX_DEVICE_CHARS, Learned
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.migrations import APPLICATION_ID, NEWEST_SCHEMA
-from edge_agent.outbox.sqlite import LogFile, translated
-from tests.model.outbox_kit import CLOUD, batch, table
+from edge_agent.outbox.sqlite import LogFile, Read, translated
+from tests.model.outbox_kit import CLOUD, batch, numbers, table
 
 PRESS = table()
 
@@ -127,6 +127,30 @@ def test_point_tables_go_with_their_last_row(tmp_path: Path) -> None:
     assert file._sql.execute(count).fetchone()[0] == "b"
     assert len(file.load([CLOUD], 1).kept) == 1
     file.close()
+
+
+def test_a_commit_that_fails_at_its_end_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = LogFile(tmp_path / "outbox.db", "m", 1)
+    buffer = Buffer()
+    buffer.add(PRESS, batch(PRESS, 5))
+
+    def full(*_args: object) -> None:
+        error = sqlite3.OperationalError("full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as failing:
+        failing.setattr(LogFile, "_store", full)
+        with pytest.raises(OutboxFullError):
+            file.write(buffer.take(), 1, Plan(), [])
+    assert len(file.load([CLOUD], 1).kept) == 0
+    file.write(buffer.take(), 1, Plan(), [])
+    read = Read(9, 9999, historical=True)
+    file.read([(1, 1)], read)
+    file.close()
+    assert (numbers(read.rows), read.damaged) == ([5], [])
 
 
 def test_space_goes_back_to_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

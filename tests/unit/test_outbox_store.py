@@ -89,15 +89,30 @@ async def test_what_is_unconfirmed_is_leased_again_by_the_next_session(tmp_path:
         assert numbers(await drain(outbox.begin(CLOUD))) == [2, 4]
 
 
-async def test_a_dead_publisher_delays_nobody_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dead", [CLOUD, PLANT])
+async def test_a_dead_publisher_delays_nobody_and_loses_nothing(tmp_path: Path, dead: PublisherId) -> None:
+    alive = PLANT if dead == CLOUD else CLOUD
     async with opened(tmp_path, CLOUD, PLANT) as outbox:
         await fill(outbox, PRESS, 1, 2, 3)
-        assert numbers(await drain(outbox.begin(CLOUD))) == [1, 2, 3]
+        assert numbers(await drain(outbox.begin(alive))) == [1, 2, 3]
         await outbox.flush()
-        assert outbox.summary()["pending"] == {CLOUD: 0, PLANT: 3}
-        assert numbers(await drain(outbox.begin(PLANT))) == [1, 2, 3]
+        assert outbox.summary()["pending"] == {alive: 0, dead: 3}
+        assert numbers(await drain(outbox.begin(dead))) == [1, 2, 3]
         await outbox.flush()
         assert outbox.summary()["rows"] == 0
+
+
+async def test_what_is_live_in_one_session_is_replay_in_another(tmp_path: Path) -> None:
+    async with opened(tmp_path, CLOUD) as outbox:
+        await fill(outbox, PRESS, 1)
+        first = outbox.begin(CLOUD)
+        await fill(outbox, PRESS, 2)
+        second = outbox.begin(CLOUD)
+        replay, live = await drain(first, confirm=False), await drain(first, Stream.LIVE, confirm=False)
+        assert (numbers(replay), numbers(live)) == ([1], [2])
+        rows = await drain(second, confirm=False)
+        assert [(row.id, row.historical) for row in rows] == [(1, True), (2, True)]
+        assert await drain(second, Stream.LIVE) == []
 
 
 async def test_acknowledgements_are_durable_with_the_next_commit(tmp_path: Path) -> None:
@@ -245,10 +260,14 @@ async def test_a_directory_that_cannot_be_made_is_an_outbox_error(tmp_path: Path
 
 
 async def test_what_a_driver_learned_survives(tmp_path: Path) -> None:
-    async with opened(tmp_path, CLOUD) as outbox:
+    metrics = Metrics()
+    async with opened(tmp_path, CLOUD, metrics=metrics) as outbox:
         state = outbox.learned(DeviceId("press-01"))
         state.update({"refused": "3,4", "order": "CDAB", "gone": "x"})
         await outbox.flush()
+        state["order"] = "CDAB"
+        await outbox.flush()
+        assert metrics.registry.get_sample_value("edge_agent_outbox_commits_total") == 1
         del state["gone"]
     async with opened(tmp_path, CLOUD) as outbox:
         assert dict(outbox.learned(DeviceId("press-01"))) == {"refused": "3,4", "order": "CDAB"}
