@@ -18,11 +18,11 @@ DRIVER = DriverSpec({protocol!r}, {api}, DeviceModel, lambda context, config: No
 def folder(tmp_path: Path) -> Iterator[Path]:
     tmp_path.chmod(0o755)
     yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("edge_agent_local")]:
+    for name in [name for name in sys.modules if name.startswith("edge_agent_lathe")]:
         del sys.modules[name]
 
 
-def write_driver(folder: Path, name: str = "local", protocol: str | None = None, api: str = "API") -> Path:
+def write_driver(folder: Path, name: str = "lathe", protocol: str | None = None, api: str = "API") -> Path:
     package = folder / f"edge_agent_{name}"
     package.mkdir(mode=0o755)
     init = package / "__init__.py"
@@ -41,9 +41,9 @@ def test_our_two_drivers_are_installed_and_load() -> None:
 def test_a_driver_in_a_folder_is_found_without_importing_it_and_loads(folder: Path) -> None:
     write_driver(folder)
     registry = Registry([folder])
-    assert registry.protocols()["local"] == f"folder {folder / 'edge_agent_local'}"
-    assert "edge_agent_local" not in sys.modules
-    assert registry.load("local") is registry.load("local")
+    assert registry.protocols()["lathe"] == f"folder {folder / 'edge_agent_lathe'}"
+    assert "edge_agent_lathe" not in sys.modules
+    assert registry.load("lathe") is registry.load("lathe")
 
 
 def test_two_claims_to_one_protocol_name_both(folder: Path) -> None:
@@ -52,7 +52,7 @@ def test_two_claims_to_one_protocol_name_both(folder: Path) -> None:
         Registry([folder]).protocols()
 
 
-@pytest.mark.parametrize("target", [".", "edge_agent_local", "edge_agent_local/__init__.py"])
+@pytest.mark.parametrize("target", [".", "edge_agent_lathe", "edge_agent_lathe/__init__.py"])
 def test_what_others_may_write_to_is_refused_with_the_command_that_mends_it(folder: Path, target: str) -> None:
     write_driver(folder)
     (folder / target).chmod(0o777)
@@ -67,21 +67,21 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "api", "message"),
-    [("other", "API", "registers 'other'"), ("local", "99", "made for contract 99")],
+    [("other", "API", "registers 'other'"), ("lathe", "99", "made for contract 99")],
 )
 def test_a_driver_that_does_not_fit_is_refused(folder: Path, protocol: str, api: str, message: str) -> None:
-    write_driver(folder, "local", protocol, api)
+    write_driver(folder, "lathe", protocol, api)
     with pytest.raises(DriverLoadError, match=message):
-        Registry([folder]).load("local")
+        Registry([folder]).load("lathe")
 
 
 def test_a_driver_that_raises_when_imported_says_where_it_came_from(folder: Path) -> None:
     package = write_driver(folder)
     (package / "__init__.py").write_text("raise OSError('no such library')")
     with pytest.raises(DriverLoadError, match="no such library") as caught:
-        Registry([folder]).load("local")
+        Registry([folder]).load("lathe")
     assert caught.value.origin == f"folder {package}"
-    assert "edge_agent_local" not in sys.modules
+    assert "edge_agent_lathe" not in sys.modules
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
