@@ -42,8 +42,16 @@ KEPT_SQL = """
 """
 """All ids in the log as ranges: in a run of ids each has the same distance to its number in the order."""
 
-_INSERT_ROW = "INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, body"
+_INSERT_ROW = """
+    INSERT INTO row (epoch, id, device, class, table_version, n, t_first, t_last, codec, crc, body, kind, anchor)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_DELETE_UNUSED_TABLES = """
+    DELETE FROM point_table
+    WHERE NOT EXISTS (SELECT 1 FROM row WHERE row.table_version = point_table.version)
+    AND version NOT IN (SELECT table_version FROM dead_letter)
+"""
 _SELECT_ROWS = f"SELECT {COLUMNS} FROM row WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - our own text
 
 
@@ -139,7 +147,7 @@ class LogFile:
             with self._transaction():
                 self._sql.execute("UPDATE publisher SET configured = 0")
                 self._sql.executemany(
-                    "INSERT INTO publisher VALUES (?, 1, ?) ON CONFLICT (id) DO UPDATE SET configured = 1",
+                    "INSERT INTO publisher (id, configured, added_ns) VALUES (?, 1, ?) ON CONFLICT (id) DO UPDATE SET configured = 1",
                     [(publisher, now_ns) for publisher in publishers],
                 )
             acknowledged = {publisher: Ranges() for publisher in publishers}
@@ -245,7 +253,7 @@ class LogFile:
         version = self._version(row.table)
         device, word, crc = row.table.device, row.reading_class.value, codec.checksum(body)
         values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
-        self._sql.execute(_INSERT_ROW, values)
+        self._sql.execute(_INSERT_ROW, (*values, 0, None))
         return Row(
             self.epoch,
             row_id,
@@ -266,8 +274,7 @@ class LogFile:
             self._sql.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
         if plan.released:
             self._sql.executemany("DELETE FROM row WHERE id BETWEEN ? AND ?", plan.released)
-            unused = "NOT EXISTS (SELECT 1 FROM row WHERE row.table_version = point_table.version)"
-            if self._sql.execute(f"DELETE FROM point_table WHERE {unused}").rowcount:  # noqa: S608 - our own text
+            if self._sql.execute(_DELETE_UNUSED_TABLES).rowcount:
                 self._versions.clear()
                 self._tables.clear()
         for device, key, value in learned:
