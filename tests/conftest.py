@@ -7,6 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+settings.register_profile("chaos", max_examples=1_000)
+settings.register_profile("nightly", max_examples=20_000)
 
 
 @pytest.fixture(autouse=True)
