@@ -7,7 +7,7 @@ from itertools import islice
 
 from edge_agent.model import PublisherId
 from edge_agent.outbox.ledger import Ledger
-from edge_agent.outbox.ranges import Span
+from edge_agent.outbox.ranges import Ranges, Span
 from edge_agent.outbox.rows import Row, Stream
 from edge_agent.outbox.sqlite import Read
 
@@ -75,6 +75,7 @@ class Cursor:
         self._on_close = on_close
         self._boundary = ledger.last_id
         self._next = {Stream.LIVE: self._boundary + 1, Stream.REPLAY: 1}
+        self._leased = Ranges()
         self._news = asyncio.Event()
 
     async def lease(self, stream: Stream, *, max_rows: int, max_bytes: int) -> list[Row]:
@@ -88,10 +89,11 @@ class Cursor:
         """
         while spans := list(islice(self._owed(stream), _LEASE_SPANS)):
             if stream is Stream.LIVE and (rows := self._cache.head(spans, max_rows, max_bytes)):
-                self._next[stream] = rows[-1].id + 1
+                self._take(stream, spans, rows[-1].id)
                 return rows
+            first = self._next[stream]
             read = await self._read(spans, Read(max_rows, max_bytes, stream is Stream.REPLAY))
-            self._next[stream] = read.last_id + 1
+            self._take(stream, spans, read.last_id, is_rewound=self._next[stream] != first)
             if read.damaged:
                 self._on_damaged(self._publisher, read.damaged)
             if read.rows:
@@ -117,10 +119,29 @@ class Cursor:
         """End the session: what is unconfirmed is leased again by the next one. Silent when called twice."""
         self._on_close(self)
 
+    def rewind(self, first: int, last: int) -> None:
+        """Rows from ``first`` to ``last`` may have come back behind what was leased: look there again.
+
+        They are replay now, and so is everything before them; what this session has leased is not leased again.
+        """
+        self._boundary = max(self._boundary, last)
+        self._next[Stream.LIVE] = max(self._next[Stream.LIVE], self._boundary + 1)
+        self._next[Stream.REPLAY] = min(self._next[Stream.REPLAY], first)
+        self.wake()
+
     def wake(self) -> None:
         """There are new rows."""
         self._news.set()
 
     def _owed(self, stream: Stream) -> Iterator[Span]:
         last = self._ledger.last_id if stream is Stream.LIVE else self._boundary
-        return self._ledger.owed(self._publisher, self._next[stream], last)
+        for a, b in self._ledger.owed(self._publisher, self._next[stream], last):
+            yield from self._leased.gaps(a, b)
+
+    def _take(self, stream: Stream, spans: Sequence[Span], last_id: int, *, is_rewound: bool = False) -> None:
+        """What ``spans`` name up to ``last_id`` is leased, and need not be looked at again."""
+        for first, last in spans:
+            if first <= last_id:
+                self._leased.add(first, min(last, last_id))
+        if not is_rewound:
+            self._next[stream] = last_id + 1

@@ -78,12 +78,11 @@ class OutboxModel:
     def owed(self, cursor: ModelCursor, stream: Stream) -> list[int]:
         """Rows that a lease may hand out, in order."""
         is_live = stream is Stream.LIVE
-        passed = max((i for i in cursor.leased if (i > cursor.boundary) == is_live), default=0)
         return [
             row_id
             for row_id in sorted(self.rows)
             if (row_id > cursor.boundary) == is_live
-            and row_id > passed
+            and row_id not in cursor.leased
             and row_id not in self.acknowledged[cursor.publisher]
         ]
 

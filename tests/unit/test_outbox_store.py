@@ -312,3 +312,26 @@ async def test_metrics_and_summary_say_what_is_kept(tmp_path: Path) -> None:
     assert value("edge_agent_outbox_pending_rows", {"publisher": "cloud"}) == 0
     assert summary["pending"] == {"cloud": 0, "mes": 2}
     assert (tmp_path / FILE_NAME).stat().st_size > 0
+
+
+async def test_rows_that_come_back_behind_what_was_leased_are_replayed(tmp_path: Path) -> None:
+    async with opened(tmp_path, CLOUD) as outbox:
+        await fill(outbox, PRESS, *range(1, 10))
+        outbox._ledger.kept.discard(3, 5)
+        cursor = outbox.begin(CLOUD)
+        await fill(outbox, PRESS, *range(10, 16))
+        outbox._ledger.kept.discard(12, 14)
+        assert numbers(await drain(cursor, confirm=False)) == [1, 2, 6, 7, 8, 9]
+        (first, second) = await cursor.lease(Stream.LIVE, max_rows=2, max_bytes=10_000)
+        outbox._ledger.kept.add(3, 5)
+        outbox._ledger.kept.add(12, 14)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(cursor.wait([Stream.REPLAY]))
+            await asyncio.sleep(0)
+            cursor.rewind(3, 14)
+            await waiting
+        back = await drain(cursor, confirm=False)
+        assert numbers(back) == [3, 4, 5, 12, 13, 14]
+        assert all(row.historical for row in back)
+        assert numbers([first, second]) == [10, 11]
+        assert numbers(await drain(cursor, Stream.LIVE, confirm=False)) == [15]
