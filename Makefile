@@ -15,12 +15,12 @@ test: .venv/.dev .build/.servers check
 
 # Disasters at scale. Together they load the machine that the others are timed on, so one after the other.
 chaos: .venv/.dev .build/.servers
-	$(BIN)/pytest tests -m chaos -rP --durations=20 --tb=short
+	$(BIN)/pytest tests -m chaos -s --durations=20 --tb=short
 	$(BIN)/pytest tests/model -m '' -k Machine --hypothesis-profile=chaos
 
 # The full scale: hours.
 nightly: .venv/.dev .build/.servers
-	$(BIN)/pytest tests -m 'chaos or nightly' -rP --durations=20 --tb=short
+	$(BIN)/pytest tests -m 'chaos or nightly' -s --durations=20 --tb=short
 	$(BIN)/pytest tests/model -m '' -k Machine --hypothesis-profile=nightly
 
 check: .venv/.dev

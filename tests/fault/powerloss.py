@@ -35,6 +35,7 @@ class Kind(IntEnum):
     SYNCED = 4
     DELETED = 5
     MARKED = 6
+    NOT_SYNCED = 7
 
 
 class Operation(IntFlag):
@@ -124,6 +125,13 @@ class _File:
         self.unsafe.clear()
         self.is_entered = True
 
+    def fail_sync(self, dice: random.Random) -> None:
+        """Linux takes the pages for clean: what did not reach the disk now never will, whatever later syncs do."""
+        for at, data in self.unsafe:
+            if dice.random() < 0.5:
+                _apply(self.safe, at, data)
+        self.unsafe.clear()
+
 
 @dataclass(frozen=True)
 class Image:
@@ -143,7 +151,8 @@ class Image:
 class Disk:
     """The disk after any part of a trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
         self._files: dict[str, _File] = {}
         self._names: dict[int, str] = {}
         self.marks: list[str] = []
@@ -167,12 +176,15 @@ class Disk:
             if name.endswith(("-wal", "-journal")) and not self._files[name].is_entered:
                 self._sync_directory()  # as os_unix.c does with the first sync of a log that it has made
             self._files[name].sync()
+        elif kind is Kind.NOT_SYNCED:
+            self._files[self._names[file]].fail_sync(self._dice)
         else:
             change = data if kind is Kind.WRITTEN else None
             self._files[self._names[file]].unsafe.append((offset, change))
 
-    def cut(self, dice: random.Random, number: int) -> Image:
+    def cut(self, number: int) -> Image:
         """Return what the power cut leaves now; another every time."""
+        dice = self._dice
         kept, garbled = dice.choice((0.0, 0.1, 0.5, 0.9, 1.0)), dice.choice((0.0, 0.0, 0.1, 0.5))
         files = {}
         for name, file in self._files.items():
@@ -218,12 +230,22 @@ def images(trace: Path, count: int, seed: int) -> Iterator[Image]:
     dice, content = random.Random(seed), trace.read_bytes()
     records = list(_records(content))
     moments = sorted([*(dice.randrange(1, len(records) + 1) for _ in range(count - 1)), len(records)])
-    disk, number = Disk(), 0
+    disk, number = Disk(dice), 0
     for position, record in enumerate(records, 1):
         disk.play(*record)
         while number < len(moments) and moments[number] == position:
-            yield disk.cut(dice, number)
+            yield disk.cut(number)
             number += 1
+
+
+def last_images(trace: Path, count: int, seed: int) -> Iterator[Image]:
+    """Cut the power ``count`` times at the end of the trace."""
+    dice = random.Random(seed)
+    for number in range(count):
+        disk = Disk(dice)
+        for record in _records(trace.read_bytes()):
+            disk.play(*record)
+        yield disk.cut(number)
 
 
 def _records(content: bytes) -> Iterator[tuple[Kind, int, int, bytes]]:

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { OPENED = 1, WRITTEN, TRUNCATED, SYNCED, DELETED, MARKED };
+enum kind { OPENED = 1, WRITTEN, TRUNCATED, SYNCED, DELETED, MARKED, NOT_SYNCED };
 enum operation { ON_WRITE = 1, ON_SYNC = 2, ON_TRUNCATE = 4, ON_OPEN = 8, ON_DELETE = 16 };
 
 struct record {
@@ -73,7 +73,10 @@ static int t_truncate(sqlite3_file *f, sqlite3_int64 size) {
 
 static int t_sync(sqlite3_file *f, int flags) {
     int result = ID(f) ? outcome(ON_SYNC) : SQLITE_OK;
-    if (result) return of_kind(result, SQLITE_IOERR_FSYNC);
+    if (result) {
+        note(NOT_SYNCED, ID(f), 0, 0, 0);
+        return of_kind(result, SQLITE_IOERR_FSYNC);
+    }
     if (ID(f)) note(SYNCED, ID(f), 0, 0, 0); /* the real sync would cost time and prove nothing here */
     (void)flags;
     return SQLITE_OK;
