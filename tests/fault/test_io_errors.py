@@ -28,9 +28,7 @@ FAULTS = {
 }
 
 
-async def live(
-    directory: Path, recorder: Recorder, operation: Operation, nth: int, result: int, times: int
-) -> int:
+async def live(directory: Path, recorder: Recorder, fault: str, nth: int, times: int) -> int:
     """Live with one fault until the end, or until the outbox gives up; return how many operations there were."""
     dice, number = random.Random(7), 0
     operation, result = FAULTS[fault]
