@@ -1,8 +1,7 @@
 """The main job, from servers that nobody here wrote to a subscriber that nobody here wrote."""
 
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,90 +10,25 @@ from typing import Any
 import pytest
 
 from tests.e2e.oracle import Oracle
+from tests.e2e.plant import (
+    POINTS,
+    check_order_within,
+    drained,
+    head_yaml,
+    in_streams,
+    lasting_broker,
+    latest,
+    modbus_yaml,
+    settled,
+    until,
+)
 from tests.servers.agent import AgentProcess, agent
 from tests.servers.modbus_server import libmodbus_server
-from tests.servers.mosquitto import Mosquitto, mosquitto
+from tests.servers.mosquitto import mosquitto
 from tests.servers.opcua_server import OpcUaServer, opcua_server
-from tests.servers.subscriber import Received, Subscriber, subscriber
+from tests.servers.subscriber import subscriber
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-POINTS = 40
-
-
-def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
-    end_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end_s, f"did not happen within {within_s} s: {what}"
-        time.sleep(0.02)
-
-
-def modbus_yaml(port: int, *, units: int = 2, interval: str = "50ms", points: list[str] | None = None) -> str:
-    lines = []
-    for unit in range(1, units + 1):
-        lines += [f"  - id: press-{unit}", "    driver: modbus", "    host: 127.0.0.1", f"    port: {port}"]
-        lines += [f"    unit: {unit}", f"    interval: {interval}", "    retry_max: 1s", "    points:"]
-        lines += points or [
-            f"      - {{name: r{n}, holding: {n}, type: uint16, unit: bar}}" for n in range(POINTS)
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def head_yaml(broker: Mosquitto) -> str:
-    return (
-        "gateway: {id: gw-e2e}\n"
-        'identifiers: {prefix: "88.000.7", allow_placeholder: true}\n'
-        "publishers:\n"
-        "  - id: cloud\n"
-        "    type: mqtt\n"
-        f'    servers: ["mqtt://127.0.0.1:{broker.port}"]\n'
-        "    retry_max: 2s\n"
-        "devices:\n"
-    )
-
-
-@contextmanager
-def lasting_broker() -> Iterator[tuple[Mosquitto, Subscriber]]:
-    """A broker that remembers its subscriber's session over a restart, and that subscriber."""
-    with mosquitto(options="persistence true\nmax_queued_messages 0", is_started=False) as broker:
-        with (broker.directory / "mosquitto.conf").open("a") as file:
-            file.write(f"\npersistence_location {broker.directory}/\n")
-        broker.start()
-        with subscriber(broker.port, arguments=["-i", "watcher", "-c"]) as received:
-            yield broker, received
-
-
-def settled(oracle: Oracle, received: Subscriber, one: AgentProcess) -> None:
-    """Start the stopped agent once more with its devices switched off, until all that it has is delivered."""
-    one.write(one.yaml.replace("    driver: modbus", "    enabled: false\n    driver: modbus"))
-    one.start()
-    until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] == 0, "the outbox is empty", within_s=60)
-    assert one.stop() == 0
-
-    def complete() -> bool:
-        fresh = Oracle()
-        fresh.take(list(received.messages))
-        return not fresh.missing(one.state)
-
-    until(complete, "everything committed arrives", within_s=20)
-    oracle.take(list(received.messages))
-    print(oracle.report(one.state))
-
-
-def drained(one: AgentProcess) -> None:
-    """Wait until no more is pending than what was committed or confirmed just now."""
-    until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= 10, "the backlog drains", within_s=60)
-
-
-def latest(received: Subscriber, device: str) -> dict[str, tuple[Any, dict[str, Any], dict[str, Any]]]:
-    """Return point → (last value, its columns, the message) of a device."""
-    found: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {}
-    for message in received.on(f"/{device}/data"):
-        body = message.json()
-        for row in body["rows"]:
-            for name, columns in row["points"].items():
-                found[name] = (columns["v"][-1], columns, body | {"t": row["t"]})
-    return found
 
 
 @contextmanager
@@ -174,49 +108,6 @@ def test_a_broker_that_is_stopped_for_30_s_costs_nothing_and_the_order_is_kept(t
         check_order_within(message)
     for streams in in_streams(received.messages).values():
         assert streams == sorted(streams), "rows of one stream came out of order"
-
-
-def in_streams(messages: list[Received]) -> dict[tuple[str, bool], list[int]]:
-    """Return device, historical → rows in the order of their first arrival."""
-    seen: set[int] = set()
-    streams: dict[tuple[str, bool], list[int]] = {}
-    for message in messages:
-        if not message.topic.endswith("/data"):
-            continue
-        body = message.json()
-        for row in body["rows"]:
-            if row["row"] not in seen:
-                seen.add(row["row"])
-                streams.setdefault((body["device"], row["historical"]), []).append(row["row"])
-    return streams
-
-
-def check_order_within(message: Received) -> None:
-    if message.topic.endswith("/data"):
-        for row in message.json()["rows"]:
-            for columns in row["points"].values():
-                assert columns["dt_us"] == sorted(columns["dt_us"]), "readings of a point came out of order"
-
-
-def test_twenty_kills_lose_nothing_that_was_committed_and_invent_nothing(tmp_path: Path) -> None:
-    rng = random.Random(20)
-    oracle = Oracle()
-    with lasting_broker() as (broker, received), libmodbus_server() as plc:
-        one = AgentProcess(tmp_path, head_yaml(broker) + modbus_yaml(plc.port, interval="20ms"))
-        for _ in range(20):
-            one.start()
-            time.sleep(rng.uniform(0.0, 1.2))
-            one.kill()
-        one.start()
-        drained(one)
-        assert one.stop() == 0
-        settled(oracle, received, one)
-    assert len(oracle.rows) > 40
-    assert not oracle.missing(one.state)
-    assert not oracle.unexpected(one.state)
-    for (device, _, _, point, _), value in oracle.readings.items():
-        assert value in {1000 * int(device[-1]) + int(point[1:]), None}, f"{device} {point} = {value}"
-    assert oracle.codes == {"88.000.7/EQ.press-1", "88.000.7/EQ.press-2"}
 
 
 def test_a_backlog_keeps_its_names_when_points_are_renamed_reordered_and_deleted(tmp_path: Path) -> None:
