@@ -56,6 +56,15 @@ class Metrics:
         )
         self.damaged_rows = counter("outbox_damaged_rows_total", "Rows that could not be read back.", [])
 
+        self.replay_pending = gauge(
+            "replay_pending_readings", "Readings of the backlog that the broker has not taken.", publisher
+        )
+        self.replay_rate = gauge(
+            "replay_rate", "Readings of the backlog that the broker takes a second.", publisher
+        )
+        self.replay_eta_seconds = gauge(
+            "replay_eta_seconds", "Time until the backlog is through; +Inf while it stands still.", publisher
+        )
         self.publisher_up = gauge("publisher_up", "1 while a session with the broker is established.", publisher)
         self.published_rows = counter("published_rows_total", "Rows handed to the broker.", publisher)
         self.published = counter("published_readings_total", "Readings handed to the broker.", publisher)

@@ -25,7 +25,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.model import Deadband, DeviceId, GatewayId, Point, PointName, PointTable, PublisherId
 from edge_agent.ops.options import OpsOptions
 from edge_agent.outbox.options import OutboxOptions
-from edge_agent.publish.options import MqttOptions, TlsOptions, TopicOptions
+from edge_agent.publish.options import MqttOptions, ReplayOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry
 
 
@@ -123,6 +123,9 @@ def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> Mqtt
         retry_max_s=model.retry_max,
         health_interval_s=model.health_interval,
         topics=TopicOptions(**model.topics.model_dump()),
+        replay=ReplayOptions(
+            in_order=model.replay.order == "in_order", rate=model.replay.rate, share=model.replay.share
+        ),
     )
 
 

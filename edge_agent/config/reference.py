@@ -19,6 +19,7 @@ from edge_agent.config.schema import (
     MqttModel,
     OpsModel,
     OutboxModel,
+    ReplayModel,
     TlsModel,
     TopicsModel,
 )
@@ -56,6 +57,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`publishers:` — each entry", MqttModel),
     ("`publishers:` — `tls:`", TlsModel),
     ("`publishers:` — `topics:`", TopicsModel),
+    ("`publishers:` — `replay:`", ReplayModel),
     ("`ops:`", OpsModel),
     ("`devices:` — each entry, whatever its driver", DeviceModel),
     ("`points:` — each entry, whatever its driver", PointModel),

@@ -186,6 +186,20 @@ class TopicsModel(StrictModel):
     health: Topic = Field(default="edge/v1/{gateway}/health", description="Summary of the gateway's health.")
 
 
+class ReplayModel(StrictModel):
+    """How a publisher sends the backlog: what was committed before its session began."""
+
+    order: Literal["live_first", "in_order"] = Field(
+        default="live_first", description="live_first: the backlog beside what is live; in_order: before it."
+    )
+    rate: float | None = Field(
+        default=None, gt=0, description="Readings per second of the backlog at most; default: no limit."
+    )
+    share: float = Field(
+        default=0.5, gt=0, le=1, description="Part of max_in_flight that the backlog may use beside what is live."
+    )
+
+
 class MqttModel(StrictModel):
     """One destination."""
 
@@ -220,6 +234,7 @@ class MqttModel(StrictModel):
     )
     health_interval: Duration = Field(default=60.0, ge=1, description="Time between two health messages.")
     topics: TopicsModel = Field(default_factory=TopicsModel, description="Topic templates.")
+    replay: ReplayModel = Field(default_factory=ReplayModel, description="How the backlog is sent.")
 
 
 class OpsModel(StrictModel):

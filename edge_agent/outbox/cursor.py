@@ -100,6 +100,11 @@ class Cursor:
                 return read.rows
         return []
 
+    @property
+    def replay_readings(self) -> int:
+        """How many readings of the REPLAY stream are not acknowledged."""
+        return sum(last - first + 1 for first, last in self._ledger.owed(self._publisher, 1, self._boundary))
+
     async def wait(self, streams: Iterable[Stream] = tuple(Stream)) -> None:
         """Return when a lease on one of ``streams`` may give something. Cancellation leaves nothing behind."""
         streams = tuple(streams)

@@ -1,8 +1,9 @@
 """Delivery: within one session, lease rows, send them, and confirm what the broker took.
 
-The window is shared by a simple rule: live rows may use one half of it, the backlog the other, and each takes
-turns by single messages. So fresh rows never wait behind the backlog for more than a half window, and a backlog
-drains however much is live. With a window of one they alternate.
+The window is shared by a simple rule: the backlog may use its share of it, live rows the rest, and each takes
+turns by single messages. So fresh rows never wait behind the backlog for more than its share of a window, and a
+backlog drains however much is live. With a window of one they alternate. Where everything is wanted in order, live
+rows wait until the whole backlog is sent.
 
 A refused message (PUBACK with a reason from 0x80) is not delivered. The first one of a topic is kept and tried
 again, after pauses that grow; until it goes through, the topic's other rows are left in the outbox and other
@@ -20,9 +21,10 @@ from edge_agent.errors import PayloadRejectedError
 from edge_agent.model import PublisherId
 from edge_agent.outbox.rows import Stream
 from edge_agent.publish.mqtt import Acknowledgement, MqttSession
-from edge_agent.publish.options import MqttOptions
+from edge_agent.publish.options import MqttOptions, ReplayOptions
 from edge_agent.publish.outgoing import Outgoing, Packer
 from edge_agent.publish.ports import Cursor
+from edge_agent.publish.replay import Pace, start_pause_s
 from edge_agent.publish.standing import Standing
 
 LEASE_ROWS = 500
@@ -59,15 +61,16 @@ class Delivery:
         self._clock = clock
         self._retry_pause = Backoff(FIRST_RETRY_S, options.retry_max_s, random, floor_s=FIRST_RETRY_S / 2)
         self._wake = asyncio.Event()
-        self._live_is_empty = asyncio.Event()
         self._in_flight: dict[int, tuple[Outgoing, asyncio.Future[str] | None]] = {}
-        half = session.window // 2
-        self._shares = {Stream.LIVE: session.window - half, Stream.REPLAY: max(1, half)}
+        self._shares = _shares(session.window, options.replay)
         self._refused: dict[str, Outgoing] = {}
         self._has_refused = asyncio.Event()
         self._left: set[str] = set()
         """Topics of which rows were leased and not sent, because the topic is refused."""
         self._new_cursor()
+        pause_s = start_pause_s(self._cursor.replay_readings, random)
+        self._pace = Pace(options.replay.rate, clock.monotonic_s() + pause_s)
+        self._is_paced = asyncio.Event()
         session.on_acknowledged = self._on_acknowledged
 
     @property
@@ -79,9 +82,11 @@ class Delivery:
         """Begin to deliver, in tasks of ``group``."""
         group.create_task(self._deliver())
         group.create_task(self._try_again())
+        group.create_task(self._watch_pace())
 
     def tick(self) -> None:
         """Look again at what waits for time to pass; call it every second."""
+        self._standing.replaying(self._cursor.replay_readings)
         self._wake.set()
 
     def close(self) -> None:
@@ -91,6 +96,7 @@ class Delivery:
     def _new_cursor(self) -> None:
         self._cursor = self._begin(self._options.id)
         self._leased: dict[Stream, Iterator[Outgoing]] = {stream: iter(()) for stream in Stream}
+        self._is_empty = {stream: asyncio.Event() for stream in Stream}
         self._busy = dict.fromkeys(Stream, 0)
         self._skip_until_s = dict.fromkeys(Stream, 0.0)
         self._renew = False
@@ -98,9 +104,10 @@ class Delivery:
     async def _deliver(self) -> NoReturn:
         while True:
             async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self._watch_outbox(self._cursor))
+                watchers = [group.create_task(self._watch_outbox(self._cursor, stream)) for stream in Stream]
                 await self._pump()
-                watcher.cancel()
+                for watcher in watchers:
+                    watcher.cancel()
             self._left.clear()
             self._cursor.close()
             self._new_cursor()
@@ -112,23 +119,30 @@ class Delivery:
             if self._renew:
                 if not any(self._busy.values()):
                     return
-            else:
-                turns = [await self._turn(stream) for stream in Stream]
-                if _Turn.SENT in turns:
-                    continue
-                if turns[0] is _Turn.EMPTY:
-                    self._live_is_empty.set()
+            elif await self._take_turns():
+                continue
             await self._wake.wait()
+
+    async def _take_turns(self) -> bool:
+        """Send at most one message of each stream; return whether any was."""
+        if not self._options.replay.in_order:
+            return _Turn.SENT in [await self._turn(Stream.LIVE), await self._turn(Stream.REPLAY)]
+        backlog = await self._turn(Stream.REPLAY)
+        return backlog is _Turn.SENT or (backlog is _Turn.EMPTY and await self._turn(Stream.LIVE) is _Turn.SENT)
 
     async def _turn(self, stream: Stream) -> _Turn:
         """Send at most one message of a stream."""
         now_s = self._clock.monotonic_s()
         if self._busy[stream] >= self._shares[stream] or now_s < self._skip_until_s[stream]:
             return _Turn.HELD
+        if stream is Stream.REPLAY and self._pace.wait_s(now_s) > 0:
+            self._is_paced.set()
+            return _Turn.HELD
         if await self._send_next(stream):
             return _Turn.SENT
         rows = await self._cursor.lease(stream, max_rows=LEASE_ROWS, max_bytes=4 * self._options.message_bytes)
         if not rows:
+            self._is_empty[stream].set()
             return _Turn.EMPTY
         self._leased[stream] = self._packer.pack(stream, rows)
         if await self._send_next(stream):
@@ -154,6 +168,8 @@ class Delivery:
             return
         self._in_flight[packet_id] = (outgoing, outcome)
         self._busy[outgoing.stream] += outcome is None
+        if outgoing.stream is Stream.REPLAY:
+            self._pace.spend(outgoing.readings, self._clock.monotonic_s())
         self._standing.sent(outgoing)
 
     def _on_acknowledged(self, acknowledgement: Acknowledgement) -> None:
@@ -181,12 +197,21 @@ class Delivery:
                 self._has_refused.set()
         self._wake.set()
 
-    async def _watch_outbox(self, cursor: Cursor) -> None:
-        """Wake the pump for live rows; the backlog is what it was when the cursor began, and only shrinks."""
+    async def _watch_outbox(self, cursor: Cursor, stream: Stream) -> NoReturn:
+        """Wake the pump for new rows of a stream that was empty."""
+        is_empty = self._is_empty[stream]
         while True:
-            await self._live_is_empty.wait()
-            await cursor.wait([Stream.LIVE])
-            self._live_is_empty.clear()
+            await is_empty.wait()
+            await cursor.wait([stream])
+            is_empty.clear()
+            self._wake.set()
+
+    async def _watch_pace(self) -> NoReturn:
+        """Wake the pump when the backlog may go on."""
+        while True:
+            await self._is_paced.wait()
+            await self._clock.sleep(self._pace.wait_s(self._clock.monotonic_s()))
+            self._is_paced.clear()
             self._wake.set()
 
     async def _try_again(self) -> NoReturn:
@@ -205,3 +230,11 @@ class Delivery:
             if not self._refused:
                 self._has_refused.clear()
                 self._standing.refusals_over()
+
+
+def _shares(window: int, replay: ReplayOptions) -> dict[Stream, int]:
+    """Return how many messages of each stream may be in flight, at least one."""
+    if replay.in_order:
+        return dict.fromkeys(Stream, window)
+    backlog = min(max(1, round(window * replay.share)), max(1, window - 1))
+    return {Stream.LIVE: max(1, window - backlog), Stream.REPLAY: backlog}

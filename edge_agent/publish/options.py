@@ -43,6 +43,22 @@ class TopicOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """How the backlog goes out.
+
+    Attributes:
+        in_order: the backlog first and then what is live, each device in order of acquisition throughout;
+            otherwise live first, and the backlog beside it.
+        rate: readings per second at most; None = no limit.
+        share: part of the window that the backlog may use beside what is live.
+    """
+
+    in_order: bool = False
+    rate: float | None = None
+    share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class MqttOptions:
     """One MQTT publisher.
 
@@ -70,3 +86,4 @@ class MqttOptions:
     retry_max_s: float = 60.0
     health_interval_s: float = 60.0
     topics: TopicOptions = field(default_factory=TopicOptions)
+    replay: ReplayOptions = field(default_factory=ReplayOptions)

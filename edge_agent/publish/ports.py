@@ -14,6 +14,11 @@ class Cursor(Protocol):
         """Return the next rows that are unleased and unacknowledged, in order; empty if there are none now."""
         ...
 
+    @property
+    def replay_readings(self) -> int:
+        """How many readings of the REPLAY stream are not acknowledged."""
+        ...
+
     async def wait(self, streams: Iterable[Stream]) -> None:
         """Return when a lease on one of ``streams`` may give something."""
         ...

@@ -1,6 +1,7 @@
 """How a publisher stands: what its metrics, its log and the status page say. Outlives sessions."""
 
 import logging
+from math import inf
 
 from edge_agent.clock import Clock
 from edge_agent.edge_log import EdgeLog
@@ -9,6 +10,7 @@ from edge_agent.outbox.rows import Stream
 from edge_agent.publish.json_encoder import iso_time
 from edge_agent.publish.options import MqttOptions, ServerOptions
 from edge_agent.publish.outgoing import Outgoing
+from edge_agent.publish.replay import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,13 @@ class Standing:
         self._losses = metrics.session_losses.labels(label)
         self._acknowledge_seconds = metrics.acknowledge_seconds.labels(label)
         self._delivery_seconds = metrics.delivery_seconds.labels(label)
+        self._replay = Progress(clock.monotonic_s())
+        self._replay_pending = 0
+        self._replay_gauges = (
+            metrics.replay_pending.labels(label),
+            metrics.replay_rate.labels(label),
+            metrics.replay_eta_seconds.labels(label),
+        )
         is_insecure = not options.tls.verify and any(server.use_tls for server in options.servers)
         metrics.insecure.labels(label).set(int(is_insecure))
         if is_insecure:
@@ -83,10 +92,21 @@ class Standing:
         self._counts["acknowledged"] += outgoing.readings
         self._acknowledged.inc(outgoing.readings)
         self._acknowledge_seconds.observe(waited_s)
-        if outgoing.stream is Stream.LIVE:
+        if outgoing.stream is Stream.REPLAY:
+            self._replay.add(outgoing.readings)
+        else:
             now_ns = self._clock.now_ns()
             for time_ns in outgoing.times_ns:
                 self._delivery_seconds.observe((now_ns - time_ns) / 1e9)
+
+    def replaying(self, pending: int) -> None:
+        """The backlog has ``pending`` readings; told every second during a session, and when it begins."""
+        self._replay.tick(self._clock.monotonic_s())
+        self._replay_pending = pending
+        eta_s = self._replay.eta_s(pending)
+        shown = (pending, self._replay.rate, inf if eta_s is None else eta_s)
+        for gauge, value in zip(self._replay_gauges, shown, strict=True):
+            gauge.set(value)
 
     def refused(self, topic: str, reason: str) -> None:
         """The broker refused a message, or takes none that large."""
@@ -101,6 +121,7 @@ class Standing:
     def summary(self, in_flight: int) -> dict[str, object]:
         """Return what the status page shows."""
         server = self._server
+        eta_s = self._replay.eta_s(self._replay_pending)
         return {
             "id": self._options.id,
             "type": "mqtt",
@@ -109,5 +130,10 @@ class Standing:
             "since": iso_time(self._since_ns // 1000),
             "in_flight": in_flight,
             "last_error": self._last_error,
+            "replay": {
+                "pending_readings": self._replay_pending,
+                "readings_per_s": round(self._replay.rate, 1),
+                "eta_s": None if eta_s is None else round(eta_s, 1),
+            },
             **self._counts,
         }

@@ -86,9 +86,15 @@ class MemoryCursor:
         self._leased.update(row.id for row in found)
         return [_as_historical(row) for row in found] if is_replay else found
 
+    @property
+    def replay_readings(self) -> int:
+        return sum(
+            row.count for row in self._outbox.rows if row.id < self._live_from and row.id not in self._confirmed
+        )
+
     async def wait(self, streams: Iterable[Stream]) -> None:
-        assert list(streams) == [Stream.LIVE]
-        while all(row.id in self._leased for row in self._outbox.rows if row.id >= self._live_from):
+        is_live = {stream is Stream.LIVE for stream in streams}
+        while all(row.id in self._leased for row in self._outbox.rows if (row.id >= self._live_from) in is_live):
             self._outbox._changed.clear()
             await self._outbox._changed.wait()
 

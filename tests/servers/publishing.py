@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ async def publishing(
     codes: Codes | None = None,
     metrics: Metrics | None = None,
     clock: Clock | None = None,
+    random: Callable[[], float] = random.random,
 ) -> AsyncIterator[Publisher]:
     """Run a publisher; leaving the block stops it in order."""
     publisher = Publisher(
@@ -43,7 +44,7 @@ async def publishing(
         health=lambda: {"pending_rows": 0},
         clock=clock or SystemClock(),
         metrics=metrics or Metrics(),
-        random=random.random,
+        random=random,
     )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(publisher.run())

@@ -9,7 +9,7 @@ from edge_agent import config
 from edge_agent.errors import ConfigError
 from edge_agent.model import Deadband, ReadingClass
 from edge_agent.outbox.options import OutboxOptions
-from edge_agent.publish.options import ServerOptions, TlsOptions, TopicOptions
+from edge_agent.publish.options import ReplayOptions, ServerOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry
 from tests.cases.config.kit import DEVICES, HEAD, PATH, FakeDevice, load_text
 
@@ -175,3 +175,17 @@ def test_500_devices_of_30_points_load_in_3_seconds(tmp_path: Path) -> None:
     options = config.load(file, Registry())
     assert time.process_time() - began < 3
     assert sum(len(device.table.points) for device in options.devices) == 15_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ReplayOptions()),
+        ("replay: {order: in_order, rate: 400}", ReplayOptions(in_order=True, rate=400.0)),
+        ("replay: {rate: 0.5, share: 0.2}", ReplayOptions(rate=0.5, share=0.2)),
+    ],
+)
+def test_how_the_backlog_goes_out(text: str, expected: ReplayOptions) -> None:
+    servers = 'servers: ["mqtt://127.0.0.1"]'
+    (publisher,) = load_text(HEAD.replace(servers, f"{servers}, {text}" if text else servers) + DEVICES).publishers
+    assert publisher.replay == expected

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ALL = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
 # Names that count things without a unit; everything else ends in a base unit.
 UNITLESS_GAUGES = {"info", "identifiers_configured", "device_up", "publisher_up", "publisher_insecure"}
-COUNTED_GAUGES = {"outbox_buffered_readings", "outbox_pending_rows"}
+COUNTED_GAUGES = {"outbox_buffered_readings", "outbox_pending_rows", "replay_pending_readings", "replay_rate"}
 
 
 def family(metric: MetricWrapperBase) -> Metric:
