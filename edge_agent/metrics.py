@@ -12,24 +12,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        reg = self.registry
-        device, publisher, protocol = ["device"], ["publisher"], ["protocol"]
+        self._of_agent()
+        self._of_devices()
+        self._of_outbox()
+        self._of_publishers()
 
-        def counter(name: str, text: str, labels: list[str]) -> Counter:
-            return Counter(f"edge_agent_{name}", text, labels, registry=reg)
-
-        def gauge(name: str, text: str, labels: list[str]) -> Gauge:
-            return Gauge(f"edge_agent_{name}", text, labels, registry=reg)
-
-        def histogram(name: str, text: str, labels: list[str]) -> Histogram:
-            return Histogram(f"edge_agent_{name}", text, labels, registry=reg, buckets=LATENCY_BUCKETS_S)
-
+    def _of_agent(self) -> None:
+        gauge, histogram = self._gauge, self._histogram
         self.info = gauge(
             "info", "Always 1; the labels say what runs.", ["version", "config_hash", "sqlite_version", "gateway"]
         )
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop woke a timer.", [])
         self.identifiers_configured = gauge("identifiers_configured", "1 if identifier codes are configured.", [])
 
+    def _of_devices(self) -> None:
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        device, protocol = ["device"], ["protocol"]
         self.device_up = gauge("device_up", "1 while a session with the device is established.", device)
         self.readings = counter("readings_total", "Readings that devices gave, Good or not.", device)
         self.readings_bad = counter("readings_bad_total", "Readings with a Bad status.", device)
@@ -44,6 +42,9 @@ class Metrics:
         self.exchange_seconds = histogram("exchange_seconds", "Duration of one answered exchange.", protocol)
         self.lateness_seconds = histogram("poll_lateness_seconds", "How late a poll began.", protocol)
 
+    def _of_outbox(self) -> None:
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        publisher = ["publisher"]
         self.committed = counter("outbox_committed_readings_total", "Readings that are safe on disk.", [])
         self.committed_rows = counter("outbox_committed_rows_total", "Rows that are safe on disk.", [])
         self.commits = counter("outbox_commits_total", "Transactions.", [])
@@ -51,11 +52,27 @@ class Metrics:
         self.buffered = gauge("outbox_buffered_readings", "Readings in memory, waiting for the next commit.", [])
         self.outbox_bytes = gauge("outbox_size_bytes", "Size of the database and its log on disk.", [])
         self.pending = gauge("outbox_pending_rows", "Rows that the publisher has not got through.", publisher)
+        self.owed_readings = gauge(
+            "outbox_owed_readings", "Ever committed for the publisher: confirmed + dropped + pending.", publisher
+        )
+        self.confirmed_readings = gauge("outbox_confirmed_readings", "Of these, confirmed by it.", publisher)
+        self.dropped_readings = gauge("outbox_dropped_readings", "Of these, those that it never gets.", publisher)
+        self.pending_readings = gauge("outbox_pending_readings", "Of these, those still to be sent.", publisher)
+        self.lost = counter("outbox_lost_readings_total", "Readings that somebody never gets.", ["reason"])
+        self.outbox_used = gauge("outbox_used_bytes", "Size of the pages in use, which max_size bounds.", [])
+        self.outbox_limit = gauge("outbox_limit_bytes", "The configured max_size.", [])
+        self.written_bytes = counter("outbox_written_bytes_total", "Bytes written to the disk by the outbox.", [])
+        self.write_budget_passed = gauge(
+            "outbox_write_budget_passed", "1 while more than write_budget was written within the day.", []
+        )
         self.new_epochs = counter(
             "outbox_new_epochs_total", "Times that the state directory came from another machine.", []
         )
         self.damaged_rows = counter("outbox_damaged_rows_total", "Rows that could not be read back.", [])
 
+    def _of_publishers(self) -> None:
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        publisher = ["publisher"]
         self.replay_pending = gauge(
             "replay_pending_readings", "Readings of the backlog that the broker has not taken.", publisher
         )
@@ -78,3 +95,12 @@ class Metrics:
         self.delivery_seconds = histogram(
             "delivery_seconds", "From acquisition to PUBACK, live readings only.", publisher
         )
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"edge_agent_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: list[str]) -> Gauge:
+        return Gauge(f"edge_agent_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: list[str]) -> Histogram:
+        return Histogram(f"edge_agent_{name}", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)

@@ -28,6 +28,16 @@ class PendingRow:
     count: int = 0
     size_bytes: int = 0
 
+    def time_span(self) -> tuple[int, int]:
+        """Return when its first and its last reading were taken, ns."""
+        firsts, lasts = [], []
+        for batch in self.batches:
+            for column in batch.columns:
+                low, high = (min(column.offsets_ns), max(column.offsets_ns)) if column.offsets_ns else (0, 0)
+                firsts.append(batch.time_ns + low)
+                lasts.append(batch.time_ns + high)
+        return max(min(firsts), _INT64.start), min(max(lasts), _INT64.stop - 1)
+
 
 _Plan = dict[ReadingClass, list[int] | None]
 """Which positions of a list of points belong to which class; None = all of them."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.model import PublisherId
+from edge_agent.outbox.losses import Loss
 from edge_agent.outbox.ranges import Ranges, Span
 
 MAX_RELEASED_ROWS = 10_000
@@ -16,10 +17,26 @@ MAX_RELEASED_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a commit writes besides new rows."""
+    """What a commit writes besides new rows.
+
+    Attributes:
+        acknowledged: all that a publisher has got through, where that has changed.
+        released: rows that everybody has.
+        confirmed: what publishers have newly got through, to be counted.
+        damaged: rows that cannot be read back.
+        losses: what was lost before it came into the log.
+    """
 
     acknowledged: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
     released: Sequence[Span] = ()
+    confirmed: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
+    damaged: Sequence[Span] = ()
+    losses: Sequence[Loss] = ()
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.acknowledged or self.released or self.damaged or self.losses)
 
 
 class Ledger:
@@ -35,7 +52,9 @@ class Ledger:
         self.kept = kept
         self.last_id = last_id
         self.acknowledged = acknowledged
-        self._changed: set[PublisherId] = set()
+        self._fresh: dict[PublisherId, Ranges] = {}
+        self._damaged = Ranges()
+        self._losses: list[Loss] = []
         self._plan = Plan()
 
     def confirm(self, publisher: PublisherId, row_ids: Iterable[int]) -> None:
@@ -49,9 +68,19 @@ class Ledger:
             raise ValueError(f"rows {min(ids)} to {max(ids)} confirmed, the log ends at {self.last_id}")
         acknowledged = self.acknowledged[publisher]
         for row_id in ids:
-            acknowledged.add(row_id)
-        if ids:
-            self._changed.add(publisher)
+            if row_id not in acknowledged:
+                acknowledged.add(row_id)
+                self._fresh.setdefault(publisher, Ranges()).add(row_id)
+
+    def give_up(self, row_ids: Iterable[int]) -> None:
+        """Rows cannot be read back: nobody is owed them any more, and the next commit notes the loss."""
+        for row_id in row_ids:
+            self.kept.discard(row_id)
+            self._damaged.add(row_id)
+
+    def note(self, loss: Loss) -> None:
+        """Readings were lost before they came into the log; the next commit notes it."""
+        self._losses.append(loss)
 
     def owed(self, publisher: PublisherId, first: int, last: int) -> Iterator[Span]:
         """Yield the rows from ``first`` to ``last`` that the publisher has not acknowledged, in id order."""
@@ -63,23 +92,49 @@ class Ledger:
 
     def plan(self) -> Plan:
         """Return what the next commit has to write."""
-        acknowledged = {publisher: self.acknowledged[publisher].spans() for publisher in self._changed}
-        self._changed.clear()
-        self._plan = Plan(acknowledged, _head(self._released(), MAX_RELEASED_ROWS))
+        self._plan = Plan(
+            {publisher: self.acknowledged[publisher].spans() for publisher in self._fresh},
+            _head(self._released(), MAX_RELEASED_ROWS),
+            {publisher: fresh.spans() for publisher, fresh in self._fresh.items()},
+            self._damaged.spans(),
+            self._losses,
+        )
+        self._fresh, self._damaged, self._losses = {}, Ranges(), []
         return self._plan
 
-    def settle(self, row_count: int) -> None:
-        """The commit is on disk: ``row_count`` rows came to the end of the log, the released ones are gone."""
+    def settle(
+        self,
+        row_count: int,
+        pre_acknowledged: Iterable[tuple[PublisherId, int]] = (),
+        dropped: Iterable[Span] = (),
+    ) -> None:
+        """The commit is on disk.
+
+        Args:
+            row_count: so many rows came to the end of the log.
+            pre_acknowledged: publishers that do not get one of them.
+            dropped: rows that gave way, some of the new ones perhaps.
+        """
         for first, last in self._plan.released:
             self.kept.discard(first, last)
         if row_count:
             self.kept.add(self.last_id + 1, self.last_id + row_count)
             self.last_id += row_count
+        for publisher, row_id in pre_acknowledged:
+            self.acknowledged[publisher].add(row_id)
+        for first, last in dropped:
+            self.kept.discard(first, last)
         self._plan = Plan()
 
     def fail(self) -> None:
         """The commit did not happen; the next one writes the same and what has come since."""
-        self._changed |= self._plan.acknowledged.keys()
+        for publisher, spans in self._plan.confirmed.items():
+            fresh = self._fresh.setdefault(publisher, Ranges())
+            for first, last in spans:
+                fresh.add(first, last)
+        for first, last in self._plan.damaged:
+            self._damaged.add(first, last)
+        self._losses = [*self._plan.losses, *self._losses]
         self._plan = Plan()
 
     def _released(self) -> Ranges:

@@ -7,30 +7,35 @@ checkpoints (SQLite before 3.51.3 can lose pages with two); readers open the fil
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
-from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch, ReadingClass
+from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
 from edge_agent.outbox import codec
+from edge_agent.outbox.accounts import Books
 from edge_agent.outbox.buffer import PendingRow
 from edge_agent.outbox.learned import Entry
 from edge_agent.outbox.ledger import Plan
+from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, decode_gap, encode_gap
 from edge_agent.outbox.migrations import migrate
+from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.retention import GAP_KIND, Dropped, Encoded
 from edge_agent.outbox.rows import Row
+from edge_agent.outbox.upkeep import Moment, Upkeep
+from edge_agent.outbox.wear import Wear
 
 _log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 5.0
-_WAL_KEPT_BYTES = 8 * 1024 * 1024
 _SPARE_PAGES = 4096
 """Free pages that stay in the file for reuse; more go back to the file system, ``_SHRINK_PAGES`` a commit."""
 _SHRINK_PAGES = 512
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_NO_MOMENT = Moment()
 
 _FULL, _CORRUPT, _NOT_A_DATABASE = sqlite3.SQLITE_FULL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 _IO = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -71,7 +76,18 @@ class Written:
     """A commit that is on disk."""
 
     rows: list[Row]
+    """New ones in id order; those of readings come first, then gap records."""
+    sizes_bytes: list[int]
+    """What the readings of each row take in memory."""
+    pre_acknowledged: list[tuple[PublisherId, int]]
+    dropped: Dropped
+    books: Books
+    is_blocked: bool
+    """The log is full and gives nothing up: the rows were not taken."""
     size_bytes: int
+    used_bytes: int
+    written_bytes: int
+    """To the disk, everything included."""
 
 
 @dataclass(slots=True)
@@ -123,8 +139,9 @@ class LogFile:
         OutboxError: it cannot be opened, is no outbox, or was written by a newer release.
     """
 
-    def __init__(self, path: Path, machine: str, now_ns: int) -> None:
+    def __init__(self, path: Path, machine: str, now_ns: int, options: OutboxOptions | None = None) -> None:
         self._path = path
+        self._wear = Wear()
         self._versions: dict[tuple[DeviceId, str], int] = {}
         self._tables: dict[int, PointTable] = {}
         with translated(path):
@@ -133,7 +150,7 @@ class LogFile:
                 self._sql.execute("PRAGMA synchronous = FULL")
                 migrate(self._sql, path)
                 self._sql.execute("PRAGMA mmap_size = 0")
-                self._sql.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+                self.upkeep = Upkeep(self._sql, options or OutboxOptions(path.parent))
                 with self._transaction():
                     self._has_moved = self._claim(machine, now_ns)
                 self.epoch = str(self._meta("epoch"))
@@ -141,26 +158,53 @@ class LogFile:
                 self._sql.close()
                 raise
 
-    def load(self, publishers: Sequence[PublisherId], now_ns: int) -> Loaded:
-        """Make ``publishers`` the configured ones and return the state of the log for them."""
+    def load(
+        self, publishers: Sequence[PublisherId], now_ns: int, starts_now: Collection[PublisherId] = ()
+    ) -> Loaded:
+        """Make ``publishers`` the configured ones and return the state of the log for them.
+
+        Those of ``starts_now`` that were never configured before get nothing of what is there already.
+        """
         with translated(self._path):
             with self._transaction():
-                self._sql.execute("UPDATE publisher SET configured = 0")
-                self._sql.executemany(
-                    "INSERT INTO publisher (id, configured, added_ns) VALUES (?, 1, ?) ON CONFLICT (id) DO UPDATE SET configured = 1",
-                    [(publisher, now_ns) for publisher in publishers],
-                )
+                self._configure(publishers, now_ns, starts_now)
             acknowledged = {publisher: Ranges() for publisher in publishers}
             for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
                 if publisher in acknowledged:
                     acknowledged[publisher].add(first, last)
-            last_id = self._sql.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'").fetchone()[0]
             learned = self._sql.execute("SELECT device, key, value FROM learned").fetchall()
             return Loaded(
-                Ranges(self._sql.execute(KEPT_SQL)), last_id or 0, acknowledged, learned, self._has_moved
+                Ranges(self._sql.execute(KEPT_SQL)), self._last_id(), acknowledged, learned, self._has_moved
             )
 
-    def write(self, rows: Sequence[PendingRow], first_id: int, plan: Plan, learned: Sequence[Entry]) -> Written:
+    def _configure(
+        self, publishers: Sequence[PublisherId], now_ns: int, starts_now: Collection[PublisherId]
+    ) -> None:
+        known = dict(self._sql.execute("SELECT id, configured FROM publisher").fetchall())
+        last_id = self._last_id()
+        self._sql.execute("UPDATE publisher SET configured = 0")
+        self._sql.executemany(
+            "INSERT INTO publisher (id, configured, added_ns) VALUES (?, 1, ?)"
+            " ON CONFLICT (id) DO UPDATE SET configured = 1",
+            [(publisher, now_ns) for publisher in publishers],
+        )
+        for publisher in publishers:
+            if publisher not in known and publisher in starts_now and last_id:
+                self._sql.execute("INSERT INTO acknowledged VALUES (?, 1, ?)", (publisher, last_id))
+        self.upkeep.accounts.open(publishers, [one for one in publishers if not known.get(one)])
+
+    def _last_id(self) -> int:
+        found = self._sql.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'").fetchone()[0]
+        return int(found or 0)
+
+    def write(
+        self,
+        rows: Sequence[PendingRow],
+        first_id: int,
+        plan: Plan,
+        learned: Sequence[Entry],
+        moment: Moment = _NO_MOMENT,
+    ) -> Written:
         """Commit; on return everything is on disk, after an error nothing of it.
 
         Raises:
@@ -173,13 +217,41 @@ class LogFile:
         with translated(self._path):
             try:
                 with self._transaction():
-                    written = [self._insert(row, body, first_id + i) for i, (row, body) in enumerate(encoded)]
-                    self._store(plan, learned)
+                    written = self._write(encoded, first_id, plan, learned, moment)
             except BaseException:
                 self._versions.clear()
+                self.upkeep.fail()
                 raise
+            self.upkeep.settle()
             self._shrink()
-        return Written(written, self.size_bytes())
+        return replace(written, size_bytes=self.size_bytes(), written_bytes=self._wear.take())
+
+    def _write(
+        self, encoded: Sequence[Encoded], first_id: int, plan: Plan, learned: Sequence[Entry], moment: Moment
+    ) -> Written:
+        upkeep = self.upkeep
+        dropped = upkeep.begin(plan)
+        self._store(plan, learned)
+        admitted = upkeep.admit(encoded, self.epoch)
+        taken = admitted or ()
+        rows = [self._insert(row, body, first_id + i) for i, (row, body) in enumerate(taken)]
+        last_id = first_id + len(rows) - 1
+        reports = upkeep.taken(rows, last_id, moment)
+        gaps = [self._insert_gap(loss, last_id + i) for i, (_, loss) in enumerate(reports, start=1)]
+        if plan.released or dropped.rows:
+            self._forget_tables()
+        upkeep.end([number for number, _ in reports], moment)
+        return Written(
+            rows + [row for row, _ in gaps],
+            [row.size_bytes for row, _ in taken] + [row.body_bytes for row, _ in gaps],
+            [(publisher, row.id) for row, others in gaps for publisher in others],
+            dropped,
+            upkeep.accounts.books(),
+            is_blocked=admitted is None,
+            size_bytes=0,
+            used_bytes=upkeep.retention.used_bytes(),
+            written_bytes=0,
+        )
 
     def read(self, spans: Sequence[Span], read: Read) -> None:
         """Read the rows of ``spans``, as many as ``read`` allows, and decode them.
@@ -249,7 +321,7 @@ class LogFile:
         return self._versions[key]
 
     def _insert(self, row: PendingRow, body: bytes, row_id: int) -> Row:
-        t_first, t_last = _time_span(row.batches)
+        t_first, t_last = row.time_span()
         version = self._version(row.table)
         device, word, crc = row.table.device, row.reading_class.value, codec.checksum(body)
         values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
@@ -274,14 +346,31 @@ class LogFile:
             self._sql.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
         if plan.released:
             self._sql.executemany("DELETE FROM row WHERE id BETWEEN ? AND ?", plan.released)
-            if self._sql.execute(_DELETE_UNUSED_TABLES).rowcount:
-                self._versions.clear()
-                self._tables.clear()
         for device, key, value in learned:
             if value is None:
                 self._sql.execute("DELETE FROM learned WHERE device = ? AND key = ?", (device, key))
             else:
                 self._sql.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?)", (device, key, value))
+
+    def _forget_tables(self) -> None:
+        """Point tables go with their last row."""
+        if self._sql.execute(_DELETE_UNUSED_TABLES).rowcount:
+            self._versions.clear()
+            self._tables.clear()
+
+    def _insert_gap(self, loss: Loss, row_id: int) -> tuple[Row, list[PublisherId]]:
+        """Write a gap record; return also who does not get it."""
+        table, gap, body = PointTable(loss.device, ()), loss.gap, encode_gap(loss.gap)
+        version, word, crc = self._version(table), ReadingClass.EVENT, codec.checksum(body)
+        times = gap.t_first_ns, gap.t_last_ns
+        values = (self.epoch, row_id, loss.device, word.value, version, 0, *times, GAP_CODEC, crc, body)
+        self._sql.execute(_INSERT_ROW, (*values, GAP_KIND, None))
+        others = [one for one in self.upkeep.accounts.publishers if loss.publisher not in {EVERYBODY, one}]
+        self._sql.executemany(
+            "INSERT INTO acknowledged VALUES (?, ?, ?)", [(publisher, row_id, row_id) for publisher in others]
+        )
+        row = Row(self.epoch, row_id, table, word, 0, *times, (), historical=False, body_bytes=len(body), gap=gap)
+        return row, others
 
     def _shrink(self) -> None:
         if self._sql.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
@@ -345,8 +434,13 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
         OutboxCorruptError: it is not as it was written.
     """
     epoch, row_id, device, word, _, count, t_first, t_last, number, crc, body = record
-    if number != codec.CODEC or device != table.device:
+    if number not in {codec.CODEC, GAP_CODEC} or device != table.device:
         raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
+    if number == GAP_CODEC:
+        if codec.checksum(body) != crc:
+            raise OutboxCorruptError("the checksum of the row is wrong")
+        about = (epoch, row_id, table, ReadingClass.EVENT, 0, t_first, t_last, ())
+        return Row(*about, historical=historical, body_bytes=len(body), gap=decode_gap(body))
     batches = codec.decode(body, crc, table.device, len(table.points))
     try:
         reading_class = ReadingClass(word)
@@ -355,13 +449,3 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
     if sum(map(len, batches)) != count:
         raise OutboxCorruptError(f"row {row_id} does not hold the {count} readings that it names")
     return Row(epoch, row_id, table, reading_class, count, t_first, t_last, batches, historical, len(body))
-
-
-def _time_span(batches: Sequence[ReadingBatch]) -> tuple[int, int]:
-    firsts, lasts = [], []
-    for batch in batches:
-        for column in batch.columns:
-            low, high = (min(column.offsets_ns), max(column.offsets_ns)) if column.offsets_ns else (0, 0)
-            firsts.append(batch.time_ns + low)
-            lasts.append(batch.time_ns + high)
-    return max(min(firsts), _INT64_MIN), min(max(lasts), _INT64_MAX)

@@ -6,22 +6,26 @@ what is buffered, what was acknowledged and what may be let go, and puts it into
 
 import asyncio
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edge_agent.clock import Clock
-from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxIOError
+from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch
-from edge_agent.outbox.buffer import Buffer, PendingRow
+from edge_agent.outbox.accounts import Books
+from edge_agent.outbox.buffer import Buffer
 from edge_agent.outbox.cursor import Cursor, RowCache
 from edge_agent.outbox.directory import DirectoryLock, machine_name
 from edge_agent.outbox.learned import Learned
 from edge_agent.outbox.ledger import Ledger
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Span
+from edge_agent.outbox.rows import Reason
 from edge_agent.outbox.sqlite import Loaded, LogFile, Read, Written
+from edge_agent.outbox.upkeep import Moment
+from edge_agent.outbox.wear import Budget
 
 __all__ = ["FILE_NAME", "Cursor", "Outbox"]
 
@@ -33,6 +37,9 @@ BUFFER_COMMITS = 8
 
 CACHE_COMMITS = 4
 """Committed rows of this many full commits stay decoded in memory for live leases."""
+
+UPKEEP_INTERVAL_S = 60.0
+"""Without anything to write, a commit holds bounds and counts days this often."""
 
 
 class Outbox:
@@ -65,8 +72,15 @@ class Outbox:
         self._size_bytes = opened.size_bytes
         self._committed = 0
         self._damaged_rows = 0
+        self._lost = dict.fromkeys(Reason, 0)
+        self._books: Books = opened.books
+        self._used_bytes = opened.used_bytes
+        self._budget = Budget(options.write_budget_bytes, self.tick_s)
+        self._kept_up_s = self.tick_s
         self._trouble: OutboxError | None = None
         self._is_closed = False
+        for reason in Reason:
+            metrics.lost.labels(reason.value)  # there from the start, at 0
         self._show()
 
     @classmethod
@@ -78,10 +92,12 @@ class Outbox:
         clock: Clock,
         metrics: Metrics,
         machine: str | None = None,
+        starts_now: Collection[PublisherId] = (),
     ) -> "Outbox":
         """Open the log in ``options.directory``, made if need be, for this process alone.
 
-        A publisher that was not configured before starts at the oldest row that is kept. One that is configured no
+        A publisher that was not configured before starts at the oldest row that is kept, or at what comes from now
+        on. One that is configured no
         longer holds no row back; its acknowledgements are kept in case it returns. Without any publisher
         all rows are kept: they are owed to the first one.
 
@@ -91,6 +107,7 @@ class Outbox:
             clock: the agent's clock.
             metrics: the agent's metrics.
             machine: name of this machine; None = ask the system.
+            starts_now: publishers that, when they come new, get nothing of what is kept already.
 
         Raises:
             OutboxError: another process has the directory, it cannot be used, or a newer release wrote the file.
@@ -100,7 +117,7 @@ class Outbox:
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(thread, _Opened, options, publishers, machine, clock.now_ns())
+        opening = loop.run_in_executor(thread, _Opened, options, publishers, machine, clock.now_ns(), starts_now)
         cancelled = await _end_of(opening)
         try:
             outbox = cls(options, opening.result(), thread, clock, metrics)
@@ -194,6 +211,19 @@ class Outbox:
             "buffered": self._buffer.readings,
             "committed": self._committed,
             "damaged_rows": self._damaged_rows,
+            "used_bytes": self._used_bytes,
+            "max_bytes": self._options.max_bytes,
+            "lost": {reason.value: count for reason, count in self._lost.items()},
+            "accounts": {
+                publisher: {
+                    "committed": account.owed,
+                    "confirmed": account.confirmed,
+                    "dropped": account.dropped,
+                    "pending": account.pending,
+                }
+                for publisher, account in self._books.items()
+            },
+            "written_today_bytes": self._budget.written_bytes,
             "trouble": str(self._trouble or ""),
             "pending": {publisher: self._ledger.pending(publisher) for publisher in self._ledger.acknowledged},
         }
@@ -241,11 +271,13 @@ class Outbox:
             if self._trouble is not None and _is_final(self._trouble):
                 raise self._trouble
             self._due.clear()
+            moment = Moment(self._clock.now_ns(), self._clock.monotonic_s(), is_last=self._is_closed)
+            is_upkeep = moment.is_last or moment.monotonic_s - self._kept_up_s >= UPKEEP_INTERVAL_S
             rows, plan, learned = self._buffer.take(), self._ledger.plan(), self._learned.take()
-            if not (rows or plan.acknowledged or plan.released or learned):
+            if not (rows or plan.is_something or learned or is_upkeep):
                 return
             start_s = self._clock.monotonic_s()
-            writing = self._on_thread(self._file.write, rows, self._ledger.last_id + 1, plan, learned)
+            writing = self._on_thread(self._file.write, rows, self._ledger.last_id + 1, plan, learned, moment)
             cancelled = await _end_of(writing)
             try:
                 written = writing.result()
@@ -256,38 +288,70 @@ class Outbox:
                 raise
             else:
                 self._metrics.commit_seconds.observe(self._clock.monotonic_s() - start_s)
-                self._settle(written, rows)
+                self._settle(written, moment)
             finally:
                 if cancelled is not None:
                     raise cancelled
 
-    def _settle(self, written: Written, pending_rows: Sequence[PendingRow]) -> None:
-        if self._trouble is not None:
+    def _settle(self, written: Written, moment: Moment) -> None:
+        if self._trouble is not None and not written.is_blocked:
             _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
             self._trouble = None
         if self._cursors:
-            for row, pending in zip(written.rows, pending_rows, strict=True):
-                self._cache.add(row, pending.size_bytes)
+            for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True):
+                self._cache.add(row, size_bytes)
         count = sum(row.count for row in written.rows)
-        self._buffer.settle()
-        self._ledger.settle(len(written.rows))
+        if written.is_blocked:
+            self._enter_trouble(OutboxFullError("the outbox is at its max_size; it takes more when there is room"))
+        else:
+            self._buffer.settle()
+        self._ledger.settle(len(written.rows), written.pre_acknowledged, written.dropped.rows)
         self._learned.settle()
-        self._size_bytes = written.size_bytes
+        self._size_bytes, self._used_bytes, self._books = written.size_bytes, written.used_bytes, written.books
+        self._kept_up_s = moment.monotonic_s
         self._committed += count
         self._metrics.committed.inc(count)
         self._metrics.committed_rows.inc(len(written.rows))
         self._metrics.commits.inc()
+        self._count_losses(written.dropped.lost)
+        self._count_written(written.written_bytes, moment)
         self._show()
         self._room.set()
         if written.rows:
             for cursor in self._cursors:
                 cursor.wake()
 
+    def _count_losses(self, lost: Mapping[Reason, int]) -> None:
+        for reason, count in lost.items():
+            if not self._lost[reason]:
+                _log.error(
+                    "readings are lost; see `edge-agent outbox losses`",
+                    extra={"reason": reason.value, "readings": count},
+                )
+            self._lost[reason] += count
+            self._metrics.lost.labels(reason.value).inc(count)
+
+    def _count_written(self, written_bytes: int, moment: Moment) -> None:
+        self._metrics.written_bytes.inc(written_bytes)
+        if self._budget.add(written_bytes, moment.monotonic_s):
+            _log.warning(
+                "more was written to the disk today than write_budget allows; flash wears by it",
+                extra={"written_bytes": self._budget.written_bytes, "budget": self._options.write_budget_bytes},
+            )
+        self._metrics.write_budget_passed.set(self._budget.is_passed)
+
     def _show(self) -> None:
         self._metrics.buffered.set(self._buffer.readings)
         self._metrics.outbox_bytes.set(self._size_bytes)
+        self._metrics.outbox_used.set(self._used_bytes)
+        self._metrics.outbox_limit.set(self._options.max_bytes)
         for publisher in self._ledger.acknowledged:
             self._metrics.pending.labels(publisher).set(self._ledger.pending(publisher))
+        for publisher, account in self._books.items():
+            self._metrics.owed_readings.labels(publisher).set(account.owed)
+            self._metrics.confirmed_readings.labels(publisher).set(account.confirmed)
+            self._metrics.dropped_readings.labels(publisher).set(account.dropped)
+            self._metrics.pending_readings.labels(publisher).set(account.pending)
 
     def _enter_trouble(self, exc: BaseException) -> None:
         if isinstance(exc, OutboxError):
@@ -300,23 +364,21 @@ class Outbox:
 
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:
         await self._on_thread(self._file.read, spans, read)
+        if read.damaged:  # or given up meanwhile: a commit that has ended on its thread may not be settled yet
+            async with self._committing:
+                read.damaged = [row_id for row_id in read.damaged if row_id in self._ledger.kept]
         return read
 
     def _skip_damaged(self, publisher: PublisherId, row_ids: list[int]) -> None:
-        """What cannot be read back counts as confirmed, once, for everybody: the log moves on."""
-        acknowledged = self._ledger.acknowledged[publisher]
-        damaged = [row_id for row_id in row_ids if row_id not in acknowledged]  # else: deleted meanwhile
-        if not damaged:
-            return
+        """What cannot be read back is given up, once, for everybody: the log moves on."""
         if not self._damaged_rows:
             _log.error(
                 "rows of the outbox cannot be read back and are passed over; their readings are lost",
-                extra={"publisher": publisher, "row": damaged[0], "rows": len(damaged)},
+                extra={"publisher": publisher, "row": row_ids[0], "rows": len(row_ids)},
             )
-        self._damaged_rows += len(damaged)
-        self._metrics.damaged_rows.inc(len(damaged))
-        for everybody in self._ledger.acknowledged:
-            self._ledger.confirm(everybody, damaged)
+        self._damaged_rows += len(row_ids)
+        self._metrics.damaged_rows.inc(len(row_ids))
+        self._ledger.give_up(row_ids)
 
     def _forget(self, cursor: Cursor) -> None:
         self._cursors.discard(cursor)
@@ -331,15 +393,22 @@ class _Opened:
     """The directory and the file, made on the thread."""
 
     def __init__(
-        self, options: OutboxOptions, publishers: Sequence[PublisherId], machine: str | None, now_ns: int
+        self,
+        options: OutboxOptions,
+        publishers: Sequence[PublisherId],
+        machine: str | None,
+        now_ns: int,
+        starts_now: Collection[PublisherId],
     ) -> None:
         self.lock = DirectoryLock(options.directory)
         try:
             machine = machine_name() if machine is None else machine
-            self.file = LogFile(options.directory / FILE_NAME, machine, now_ns)
+            self.file = LogFile(options.directory / FILE_NAME, machine, now_ns, options)
             try:
-                self.loaded: Loaded = self.file.load(publishers, now_ns)
+                self.loaded: Loaded = self.file.load(publishers, now_ns, starts_now)
                 self.size_bytes = self.file.size_bytes()
+                self.used_bytes = self.file.upkeep.retention.used_bytes()
+                self.books = self.file.upkeep.accounts.books()
             except BaseException:
                 self.file.close()
                 raise

@@ -16,7 +16,7 @@ from edge_agent.outbox.inspect import show
 from edge_agent.outbox.rows import Stream
 from edge_agent.outbox.store import FILE_NAME, Outbox
 from edge_agent.testing.eventually import eventually
-from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, batch, drain, fill, numbers, opened, table
+from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, account, batch, drain, fill, numbers, opened, table
 
 PRESS = table("press-01", "a", "b")
 CNC = table("cnc-07")
@@ -110,9 +110,16 @@ async def test_a_damaged_row_is_counted_and_the_log_moves_on(
         assert numbers(await drain(outbox.begin(CLOUD))) == [1, 3]
         assert numbers(await drain(outbox.begin(PLANT))) == [1, 3]
         await outbox.flush()
-        assert (outbox.summary()["rows"], outbox.summary()["damaged_rows"]) == (0, 1)
+        assert (outbox.summary()["rows"], outbox.summary()["damaged_rows"]) == (1, 1)
+        for publisher in (CLOUD, PLANT):
+            (gap,) = [row.gap for row in await drain(outbox.begin(publisher))]
+            assert gap is not None
+            assert (gap.reason, gap.row_first, gap.row_last) == ("damaged", 2, 2)
+            assert account(outbox, publisher) == {"committed": 3, "confirmed": 2, "dropped": 1, "pending": 0}
+        await outbox.flush()
+        assert outbox.summary()["rows"] == 0
     assert metrics.registry.get_sample_value("edge_agent_outbox_damaged_rows_total") == 1
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
 async def test_nothing_but_damaged_rows_is_not_the_end_of_the_log(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ async def drain(cursor: Cursor, stream: Stream = Stream.REPLAY, *, confirm: bool
     return drained
 
 
+def account(outbox: Outbox, publisher: PublisherId) -> dict[str, int]:
+    """Return the numbers of a publisher, which always add up."""
+    accounts = outbox.summary()["accounts"]
+    assert isinstance(accounts, dict)
+    numbers: dict[str, int] = accounts[publisher]
+    assert numbers["committed"] == numbers["confirmed"] + numbers["dropped"] + numbers["pending"]
+    assert min(numbers.values()) >= 0
+    return numbers
+
+
 def numbers(rows: Sequence[Row]) -> list[int]:
     """Return what ``batch`` was called with."""
     return [one.time_ns - T0_NS for row in rows for one in row.batches]

@@ -11,8 +11,24 @@ from edge_agent.ops.reference import markdown
 ROOT = Path(__file__).parents[2]
 ALL = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
 # Names that count things without a unit; everything else ends in a base unit.
-UNITLESS_GAUGES = {"info", "identifiers_configured", "device_up", "publisher_up", "publisher_insecure"}
-COUNTED_GAUGES = {"outbox_buffered_readings", "outbox_pending_rows", "replay_pending_readings", "replay_rate"}
+UNITLESS_GAUGES = {
+    "info",
+    "identifiers_configured",
+    "device_up",
+    "publisher_up",
+    "publisher_insecure",
+    "outbox_write_budget_passed",
+}
+COUNTED_GAUGES = {
+    "outbox_buffered_readings",
+    "outbox_confirmed_readings",
+    "outbox_dropped_readings",
+    "outbox_owed_readings",
+    "outbox_pending_readings",
+    "outbox_pending_rows",
+    "replay_pending_readings",
+    "replay_rate",
+}
 
 
 def family(metric: MetricWrapperBase) -> Metric:
@@ -37,7 +53,7 @@ def test_names_units_help_and_labels_follow_the_rules(metric: MetricWrapperBase)
         assert described.type == "counter"
         assert not re.search(r"_(ms|milliseconds|kb|minutes)(_|$)", name)
     if name != "info":
-        assert set(metric._labelnames) <= {"device", "publisher", "protocol"}
+        assert set(metric._labelnames) <= {"device", "publisher", "protocol", "reason"}
     if described.type == "histogram":
         assert "device" not in metric._labelnames, "a histogram per device is too much for one scrape"
 

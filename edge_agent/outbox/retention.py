@@ -1,0 +1,232 @@
+"""What gives way when the log is at its bound in bytes or age. On the thread of the file.
+
+The bound is measured, never estimated: pages in use, and a reserve for SQLite's log. Rows go by class, the lowest
+first, and by id within it; ages are counted by the agent's monotonic clock, so that no step of the wall clock
+expires anything, and time that the agent is off does not count.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent.model import DeviceId, PublisherId, ReadingClass
+from edge_agent.outbox.buffer import PendingRow
+from edge_agent.outbox.losses import EVERYBODY, Loss
+from edge_agent.outbox.options import OutboxOptions, WhenFull
+from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.rows import Gap, Reason
+
+LOWEST_FIRST = (ReadingClass.TREND, ReadingClass.COUNTER, ReadingClass.EVENT, ReadingClass.ALARM)
+GAP_KIND = 1
+WAL_BYTES = 8 * 1024 * 1024
+"""Kept free within the bound for SQLite's log, less where the bound is small."""
+
+_PAGE_BYTES = 4096
+_ROW_BYTES = 200
+"""What a row takes in the tree and the indexes besides its body; only decides how many go in one pass."""
+_PASS_ROWS = 5000
+_MOST_FREED_BYTES = 64 * 1024 * 1024
+"""In one commit, where the bound was lowered: letting go must not hold up the readings of the moment."""
+_AGE_MARKS = 100
+
+_VICTIMS = """
+    SELECT id, device, class, epoch, n, t_first, t_last, length(body) FROM row INDEXED BY row_by_class
+    WHERE class = ? AND kind = ? ORDER BY id LIMIT ?
+"""
+_BY_ID = "SELECT id, device, class, epoch, n, t_first, t_last, length(body) FROM row WHERE id BETWEEN ? AND ?"
+
+
+Encoded = tuple[PendingRow, bytes]
+
+
+@dataclass(slots=True)
+class Dropped:
+    """What one transaction gave up."""
+
+    rows: Ranges = field(default_factory=Ranges)
+    losses: list[Loss] = field(default_factory=list)
+    readings: dict[PublisherId, int] = field(default_factory=dict)
+    """Committed readings, by the publisher that was owed them."""
+    lost: dict[Reason, int] = field(default_factory=dict)
+    days: list[tuple[int, DeviceId, int, int]] = field(default_factory=list)
+    """For ``Days.count``."""
+
+    def add(
+        self, row: Sequence[Any], owed_to: list[PublisherId], everybody: list[PublisherId], why: Reason
+    ) -> None:
+        """Count a row that was in the log."""
+        row_id, device, word, epoch, count, t_first, t_last, _ = row
+        self.rows.add(row_id)
+        if everybody and not owed_to:
+            return  # all have it
+        if count == 0:
+            return  # a gap record; what it told stays in the ledger
+        gap = Gap(word, 1, count, t_first, t_last, why, epoch, row_id, row_id)
+        names = [EVERYBODY] if len(owed_to) == len(everybody) else owed_to
+        self.losses += [Loss(DeviceId(device), publisher, gap) for publisher in names]
+        for publisher in owed_to:
+            self.readings[publisher] = self.readings.get(publisher, 0) + count
+        self.lost[why] = self.lost.get(why, 0) + count
+        self.days.append((t_first, DeviceId(device), 0, count))
+
+    def add_not_taken(self, loss: Loss) -> None:
+        """Count readings that never came into the log."""
+        self.losses.append(loss)
+        self.lost[loss.gap.reason] = self.lost.get(loss.gap.reason, 0) + loss.gap.readings
+        self.days.append((loss.gap.t_first_ns, loss.device, loss.gap.readings, loss.gap.readings))
+
+
+class Retention:
+    """Makes room. Each method but the first and the last runs in the caller's transaction.
+
+    Attributes:
+        may_grow: false = the file must not become larger than it is, whatever the bound says: the disk is
+            nearly full.
+    """
+
+    def __init__(self, sql: sqlite3.Connection, options: OutboxOptions) -> None:
+        self.may_grow = True
+        self._sql = sql
+        self._options = options
+        wal_bytes = min(WAL_BYTES, options.max_bytes // 4)
+        self._limit_bytes = options.max_bytes - wal_bytes
+        self._chunk_bytes = max(4 * _PAGE_BYTES, min(self._limit_bytes // 100, _MOST_FREED_BYTES // 4))
+        self._acknowledged: dict[PublisherId, Ranges] = {}
+        self._age_s = float(self._meta("age_s") or 0)
+        self._marked_s = self._age_s
+        self._last_s: float | None = None
+        self._is_known = False
+        self._settled_mark_s = self._marked_s
+        sql.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, wal_bytes // 2 // _PAGE_BYTES))}")
+        sql.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
+        # The hard stop, should the measure above ever be wrong; a file that is larger already keeps its size.
+        pages = (self._limit_bytes + max(self._limit_bytes // 16, 64 * _PAGE_BYTES)) // _PAGE_BYTES
+        sql.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+    def used_bytes(self) -> int:
+        """Return what the pages in use take."""
+        pages = self._sql.execute("PRAGMA page_count").fetchone()[0]
+        free = self._sql.execute("PRAGMA freelist_count").fetchone()[0]
+        return int(pages - free) * _PAGE_BYTES
+
+    def begin(self, publishers: Iterable[PublisherId]) -> Dropped:
+        """Begin a transaction, in which nothing has been dropped yet."""
+        self._acknowledged = {publisher: Ranges() for publisher in publishers}
+        self._is_known = False
+        self._settled_mark_s = self._marked_s
+        return Dropped()
+
+    def admit(self, encoded: Sequence[Encoded], epoch: str, dropped: Dropped) -> Sequence[Encoded] | None:
+        """Make room for new rows as configured; return those that may come in, None = none while it is full."""
+        need_bytes = sum(map(_needed_bytes, encoded))
+        if self.excess_bytes(need_bytes) <= 0:
+            return encoded
+        match self._options.when_full:
+            case WhenFull.BLOCK:
+                return None if encoded else encoded
+            case WhenFull.DROP_OLDEST:
+                self.evict(need_bytes, dropped)
+                return encoded
+        refused = set()
+        for at in sorted(range(len(encoded)), key=lambda at: LOWEST_FIRST.index(encoded[at][0].reading_class)):
+            row = encoded[at][0]
+            self.evict(need_bytes, dropped, LOWEST_FIRST[: LOWEST_FIRST.index(row.reading_class)])
+            if self.excess_bytes(need_bytes) <= 0:
+                break
+            refused.add(at)
+            need_bytes -= _needed_bytes(encoded[at])
+            t_first, t_last = row.time_span()
+            gap = Gap(row.reading_class.value, 0, row.count, t_first, t_last, Reason.NEWEST, epoch, 0, 0)
+            dropped.add_not_taken(Loss(row.table.device, EVERYBODY, gap))
+        return [one for at, one in enumerate(encoded) if at not in refused]
+
+    def excess_bytes(self, need_bytes: int = 0) -> int:
+        """Return by how much the bound would be passed; negative = what is left."""
+        limit_bytes = self._limit_bytes
+        if not self.may_grow:
+            limit_bytes = min(limit_bytes, self._sql.execute("PRAGMA page_count").fetchone()[0] * _PAGE_BYTES)
+        return self.used_bytes() + need_bytes - limit_bytes
+
+    def evict(self, need_bytes: int, dropped: Dropped, classes: Iterable[ReadingClass] | None = None) -> None:
+        """Give up rows until ``need_bytes`` more fit, and about a hundredth of the bound besides.
+
+        Args:
+            need_bytes: 0 = only hold the bound.
+            dropped: gets what was given up.
+            classes: those that may be given up, lowest first; None = all, and gap records last.
+        """
+        if self.excess_bytes(need_bytes) <= 0:
+            return
+        before_bytes = self.used_bytes()
+        kinds = [(word, 0) for word in (LOWEST_FIRST if classes is None else classes)]
+        kinds += [(ReadingClass.EVENT, GAP_KIND)] if classes is None else []
+        for word, kind in kinds:
+            while (short_bytes := self.excess_bytes(need_bytes) + self._chunk_bytes) > 0:
+                if before_bytes - self.used_bytes() > max(need_bytes, _MOST_FREED_BYTES):
+                    return
+                victims = list(self._victims(word, kind, short_bytes))
+                if not victims:
+                    break
+                self._drop(victims, Reason.FULL, dropped)
+
+    def drop(self, spans: Iterable[Span], why: Reason, dropped: Dropped) -> None:
+        """Give up certain rows; those that are not even there cannot be told of."""
+        for span in spans:
+            self._drop(self._sql.execute(_BY_ID, span).fetchall(), why, dropped)
+
+    def expire(self, now_s: float, last_id: int, dropped: Dropped) -> None:
+        """Note how old the log is, and give up what has been kept for too long, some thousand rows at once."""
+        max_age_s = self._options.max_age_s
+        if max_age_s is None:
+            return
+        self._age_s += 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        if self._age_s - self._marked_s >= max(1.0, max_age_s / _AGE_MARKS):
+            self._marked_s = self._age_s
+            self._sql.execute("INSERT OR REPLACE INTO age_mark VALUES (?, ?)", (int(self._age_s) + 1, last_id))
+            self._sql.execute("INSERT OR REPLACE INTO meta VALUES ('age_s', ?)", (str(self._age_s),))
+        expired = "SELECT max(age_s), row_id FROM age_mark WHERE age_s <= ?"
+        mark_s, row_id = self._sql.execute(expired, (self._age_s - max_age_s,)).fetchone()
+        if mark_s is None:
+            return
+        by_id = (
+            "SELECT id, device, class, epoch, n, t_first, t_last, length(body) FROM row WHERE id <= ? AND kind = 0"
+        )
+        old = self._sql.execute(f"{by_id} ORDER BY id LIMIT ?", (row_id, _PASS_ROWS)).fetchall()
+        self._drop(old, Reason.AGE, dropped)
+        if len(old) < _PASS_ROWS:
+            self._sql.execute("DELETE FROM age_mark WHERE age_s <= ?", (mark_s,))
+
+    def fail(self) -> None:
+        """The transaction was rolled back, and with it a mark that it may have made: the next one makes it."""
+        self._marked_s = self._settled_mark_s
+
+    def _victims(self, word: ReadingClass, kind: int, short_bytes: int) -> Iterator[Sequence[Any]]:
+        for row in self._sql.execute(_VICTIMS, (word.value, kind, _PASS_ROWS)):
+            yield row
+            short_bytes -= row[-1] + _ROW_BYTES
+            if short_bytes <= 0:
+                return
+
+    def _drop(self, rows: Sequence[Sequence[Any]], why: Reason, dropped: Dropped) -> None:
+        if not self._is_known:
+            self._is_known = True
+            for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
+                if publisher in self._acknowledged:
+                    self._acknowledged[publisher].add(first, last)
+        everybody = list(self._acknowledged)
+        for row in rows:
+            owed_to = [publisher for publisher, has in self._acknowledged.items() if row[0] not in has]
+            dropped.add(row, owed_to, everybody, why)
+        self._sql.executemany("DELETE FROM row WHERE id = ?", [(row[0],) for row in rows])
+
+    def _meta(self, key: str) -> str | None:
+        found = self._sql.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+
+def _needed_bytes(encoded: Encoded) -> int:
+    """Return the pages or the part of a page that a row will take, on the safe side."""
+    size_bytes = len(encoded[1]) + _ROW_BYTES
+    return size_bytes if size_bytes < _PAGE_BYTES // 2 else (size_bytes // (_PAGE_BYTES - 300) + 1) * _PAGE_BYTES
