@@ -81,7 +81,7 @@ def run(scenario: Scenario, seconds: float) -> Outcome:
     """Run one scenario and measure the agent's process alone."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        _plc() as plc_port,
+        plc() as plc_port,
         mosquitto() as broker,
         agent(Path(folder), _yaml(scenario, plc_port, broker.port), "1s") as one,
     ):
@@ -111,7 +111,7 @@ def run(scenario: Scenario, seconds: float) -> Outcome:
 
 
 @contextmanager
-def _plc() -> Iterator[int]:
+def plc() -> Iterator[int]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.plc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -45,14 +45,20 @@ def head_yaml(broker: Mosquitto) -> str:
 
 
 @contextmanager
-def lasting_broker() -> Iterator[tuple[Mosquitto, Subscriber]]:
-    """A broker that remembers its subscriber's session over a restart, and that subscriber."""
+def lasting_mosquitto() -> Iterator[Mosquitto]:
+    """A broker that remembers its subscribers' sessions, and what they have not got, over a restart."""
     with mosquitto(options="persistence true\nmax_queued_messages 0", is_started=False) as broker:
         with (broker.directory / "mosquitto.conf").open("a") as file:
             file.write(f"\npersistence_location {broker.directory}/\n")
         broker.start()
-        with subscriber(broker.port, arguments=["-i", "watcher", "-c"]) as received:
-            yield broker, received
+        yield broker
+
+
+@contextmanager
+def lasting_broker() -> Iterator[tuple[Mosquitto, Subscriber]]:
+    """Such a broker, and a subscriber with a session that lasts."""
+    with lasting_mosquitto() as broker, subscriber(broker.port, arguments=["-i", "watcher", "-c"]) as received:
+        yield broker, received
 
 
 def settled(oracle: Oracle, received: Subscriber, one: AgentProcess) -> None:
