@@ -80,6 +80,7 @@ class Agent:
             [publisher.id for publisher in options.publishers],
             clock=self._clock,
             metrics=self.metrics,
+            starts_now=[publisher.id for publisher in options.publishers if publisher.starts_now],
         )
         try:
             self._announce()

@@ -24,7 +24,7 @@ from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel
 from edge_agent.errors import ConfigError
 from edge_agent.model import Deadband, DeviceId, GatewayId, Point, PointName, PointTable, PublisherId
 from edge_agent.ops.options import OpsOptions
-from edge_agent.outbox.options import OutboxOptions
+from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.publish.options import MqttOptions, ReplayOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry
 
@@ -91,7 +91,15 @@ def _deadband(model: DeadbandModel) -> Deadband:
 def _outbox(model: OutboxModel, directory: Path) -> OutboxOptions:
     # systemd may name several folders, separated by colons; the first one is ours
     state = model.directory or os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/edge-agent"
-    return OutboxOptions(directory / state, model.commit_interval, model.commit_size)
+    return OutboxOptions(
+        directory / state,
+        model.commit_interval,
+        model.commit_size,
+        max_bytes=model.max_size,
+        max_age_s=model.max_age,
+        when_full=WhenFull(model.when_full),
+        write_budget_bytes=model.write_budget,
+    )
 
 
 def _ops(model: OpsModel, directory: Path) -> OpsOptions:
@@ -123,6 +131,7 @@ def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> Mqtt
         retry_max_s=model.retry_max,
         health_interval_s=model.health_interval,
         topics=TopicOptions(**model.topics.model_dump()),
+        starts_now=model.start == "now",
         replay=ReplayOptions(
             in_order=model.replay.order == "in_order", rate=model.replay.rate, share=model.replay.share
         ),

@@ -58,7 +58,7 @@ def _check_session(document: Document, position: int, publisher: MqttModel) -> N
     if publisher.keep_alive % 1:
         document.report((*at, "keep_alive"), "MQTT counts the keep alive in whole seconds")
     for key, template in publisher.topics.model_dump().items():
-        known = {"gateway": "g", "device": "d"} if key == "data" else {"gateway": "g"}
+        known = {"gateway": "g", "device": "d"} if key in {"data", "gap"} else {"gateway": "g"}
         try:
             fill(template, known)
         except IdentifierError as exc:

@@ -160,6 +160,27 @@ class OutboxModel(StrictModel):
     commit_size: Size = Field(
         default=256 * 1024, ge=1024, le=16 * 1024**2, description="Commit earlier when this much is waiting."
     )
+    max_size: Size = Field(
+        default=4 * 1024**3,
+        ge=16 * 1024**2,
+        description="What the log may take on disk, SQLite's own log included.",
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        ge=60,
+        description="Readings that were kept for so long are dropped; time that the agent is off does not count."
+        " Default: none are.",
+    )
+    when_full: Literal["drop_oldest", "drop_newest", "block"] = Field(
+        default="drop_oldest",
+        description="At max_size. drop_oldest: the lowest class gives way, the oldest first; drop_newest: new"
+        " readings of the lowest class are not taken; block: devices wait.",
+    )
+    write_budget: Size | None = Field(
+        default=None,
+        ge=1024**2,
+        description="Warn when more is written to the disk within a day: flash wears by it. Default: no budget.",
+    )
 
 
 class TlsModel(StrictModel):
@@ -178,9 +199,10 @@ class TlsModel(StrictModel):
 
 
 class TopicsModel(StrictModel):
-    """Topic templates; {gateway} and, in `data`, {device} are filled in."""
+    """Topic templates; {gateway} and, in `data` and `gap`, {device} are filled in."""
 
     data: Topic = Field(default="edge/v1/{gateway}/{device}/data", description="Readings.")
+    gap: Topic = Field(default="edge/v1/{gateway}/{device}/gap", description="What is missing, and why.")
     status: Topic = Field(default="edge/v1/{gateway}/status", description="Online or offline; retained, will.")
     directory: Topic = Field(default="edge/v1/{gateway}/directory", description="Codes; retained.")
     health: Topic = Field(default="edge/v1/{gateway}/health", description="Summary of the gateway's health.")
@@ -234,6 +256,11 @@ class MqttModel(StrictModel):
     )
     health_interval: Duration = Field(default=60.0, ge=1, description="Time between two health messages.")
     topics: TopicsModel = Field(default_factory=TopicsModel, description="Topic templates.")
+    start: Literal["oldest", "now"] = Field(
+        default="oldest",
+        description="Where a publisher begins that is new to the outbox: at the oldest reading that is kept, or at"
+        " what comes from now on.",
+    )
     replay: ReplayModel = Field(default_factory=ReplayModel, description="How the backlog is sent.")
 
 

@@ -21,6 +21,7 @@ from edge_agent.model.quality import Quality
 from edge_agent.outbox.rows import Row
 
 SCHEMA = "edge.data/1"
+GAP_SCHEMA = "edge.gap/1"
 LARGEST_NUMBER = 2**53
 """Integers beyond it are written as strings: many readers hold numbers as binary64 (RFC 8259 §6)."""
 
@@ -59,6 +60,33 @@ def encode_row(row: Row) -> bytes:
             "points": _points(row, t_us),
         }
     )
+
+
+def encode_gap(gateway: str, code: str | None, row: Row) -> bytes:
+    """Return the message of a gap record, schema ``edge.gap/1`` (``schema/edge.gap-1.json``).
+
+    Raises:
+        ValueError: the row is not a gap record.
+    """
+    gap = row.gap
+    if gap is None:
+        raise ValueError(f"row {row.id} is not a gap record")
+    body: dict[str, object] = {"schema": GAP_SCHEMA, "gateway": gateway, "device": row.table.device}
+    if code is not None:
+        body["code"] = code
+    body |= {
+        "epoch": row.epoch,
+        "row": row.id,
+        "reason": gap.reason.value,
+        "class": gap.reading_class,
+        "from": iso_time(gap.t_first_ns // 1000),
+        "to": iso_time(gap.t_last_ns // 1000),
+        "readings": gap.readings,
+        "rows": gap.rows,
+    }
+    if gap.row_first:
+        body["missing"] = {"epoch": gap.epoch, "first": gap.row_first, "last": gap.row_last}
+    return _encoder.encode(body)
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ class TopicOptions:
     """Topic templates; ``{gateway}`` and ``{device}`` are filled in."""
 
     data: str = "edge/v1/{gateway}/{device}/data"
+    gap: str = "edge/v1/{gateway}/{device}/gap"
     status: str = "edge/v1/{gateway}/status"
     directory: str = "edge/v1/{gateway}/directory"
     health: str = "edge/v1/{gateway}/health"
@@ -67,6 +68,7 @@ class MqttOptions:
         protocol_version: 4 = MQTT 3.1.1, 5 = MQTT 5.
         max_in_flight: unacknowledged messages; a smaller Receive Maximum of the broker is honoured.
         message_bytes: rows of one device are joined into one message up to about this size.
+        starts_now: when it comes new, it gets nothing of what was kept before.
         acknowledge_timeout_s: no PUBACK for this long while one is awaited ends the session.
     """
 
@@ -87,3 +89,4 @@ class MqttOptions:
     health_interval_s: float = 60.0
     topics: TopicOptions = field(default_factory=TopicOptions)
     replay: ReplayOptions = field(default_factory=ReplayOptions)
+    starts_now: bool = False

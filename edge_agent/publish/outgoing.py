@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edge_agent.model import DeviceId
 from edge_agent.outbox.rows import Row, Stream
-from edge_agent.publish.json_encoder import encode_head, encode_message, encode_row
+from edge_agent.publish.json_encoder import encode_gap, encode_head, encode_message, encode_row
 from edge_agent.publish.messages import Message
 
 
@@ -28,12 +28,14 @@ class Packer:
 
     Attributes:
         topic: gives the topic of a device.
+        gap_topic: gives the topic of a device's gap records.
         code: gives the identifier code of a device, or None.
         limit_bytes: gives the size up to which rows for a topic are joined; a larger row goes alone.
     """
 
     gateway: str
     topic: Callable[[DeviceId], str]
+    gap_topic: Callable[[DeviceId], str]
     code: Callable[[DeviceId], str | None]
     limit_bytes: Callable[[str], int]
 
@@ -43,10 +45,21 @@ class Packer:
         A message is encoded when it is asked for, so that one lease is not in memory twice.
         """
         groups: dict[tuple[DeviceId, str], list[Row]] = {}
+        gaps: list[Row] = []
         for row in rows:
-            groups.setdefault((row.table.device, row.epoch), []).append(row)
+            if row.gap is None:
+                groups.setdefault((row.table.device, row.epoch), []).append(row)
+            else:
+                gaps.append(row)
         for (device, epoch), group in groups.items():
             yield from self._pack_group(stream, device, epoch, group)
+        for row in gaps:
+            yield self._pack_gap(stream, row)
+
+    def _pack_gap(self, stream: Stream, row: Row) -> Outgoing:
+        device = row.table.device
+        payload = encode_gap(self.gateway, self.code(device), row)
+        return Outgoing(Message(self.gap_topic(device), payload), device, stream, (row.id,), 0, ())
 
     def _pack_group(self, stream: Stream, device: DeviceId, epoch: str, group: list[Row]) -> Iterator[Outgoing]:
         head = encode_head(self.gateway, device, self.code(device), epoch)

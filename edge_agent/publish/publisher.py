@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn
 
 from edge_agent import __version__
@@ -167,12 +168,13 @@ class Publisher:
     def _make_delivery(self, session: MqttSession) -> Delivery:
         options = self._options
 
-        def topic(device: DeviceId) -> str:
-            return options.topics.data.format(gateway=options.gateway, device=device)
+        def topic(template: str, device: DeviceId) -> str:
+            return template.format(gateway=options.gateway, device=device)
 
         packer = Packer(
             options.gateway,
-            topic,
+            partial(topic, options.topics.data),
+            partial(topic, options.topics.gap),
             (lambda _device: None) if self._codes is None else self._codes.device_code,
             lambda topic: min(options.message_bytes, session.payload_limit_bytes(topic)),
         )
