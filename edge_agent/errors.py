@@ -9,6 +9,7 @@
     │  └─ ExchangeError              transient: this exchange gave nothing; several in a row end the session
     ├─ OutboxError
     │  ├─ OutboxFullError            collect on in memory, recover
+    │  ├─ OutboxReadOnlyError        collect on in memory, recover
     │  ├─ OutboxIOError              exit, restart, read again
     │  └─ OutboxCorruptError         set aside, start new, salvage
     ├─ IdentifierError               one code or template is wrong
@@ -76,8 +77,12 @@ class OutboxFullError(OutboxError):
     """No space: on the disk, or within the configured bound."""
 
 
+class OutboxReadOnlyError(OutboxError):
+    """The disk takes no writes at present: mounted read-only, or writes fail. Nothing of the last one happened."""
+
+
 class OutboxIOError(OutboxError):
-    """The disk failed to write or sync; nothing that is in memory can be trusted to reach it."""
+    """The disk failed to sync or to read; nothing that is in memory can be trusted to reach it."""
 
 
 class OutboxCorruptError(OutboxError):

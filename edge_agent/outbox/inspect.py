@@ -8,11 +8,12 @@ from typing import Any
 
 from edge_agent.errors import OutboxCorruptError, OutboxError
 from edge_agent.model import Column, DataType, DeviceId, PublisherId, ReadingBatch, is_bad
+from edge_agent.outbox.faults import translated
 from edge_agent.outbox.ledger import Ledger
 from edge_agent.outbox.migrations import schema_version
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.rows import Row
-from edge_agent.outbox.sqlite import COLUMNS, KEPT_SQL, decode_row, parse_table, translated
+from edge_agent.outbox.sqlite import COLUMNS, KEPT_SQL, decode_row, parse_table
 
 _BY_DEVICE_SQL = """
     SELECT device, class, sum(rows) AS rows, sum(readings) AS readings

@@ -1,4 +1,4 @@
-"""The file of the outbox: SQL on one connection, used by one thread. The only module that names sqlite3's errors.
+"""The file of the outbox: SQL on one connection, used by one thread.
 
 WAL with synchronous=FULL: what a commit reported is there after a power cut. Exactly one connection writes and
 checkpoints (SQLite before 3.51.3 can lose pages with two); readers open the file ``mode=ro``.
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
+from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
 from edge_agent.outbox import codec
 from edge_agent.outbox.accounts import Books
 from edge_agent.outbox.buffer import PendingRow
+from edge_agent.outbox.faults import translated
 from edge_agent.outbox.learned import Entry
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, decode_gap, encode_gap
@@ -36,9 +37,6 @@ _SPARE_PAGES = 4096
 """Free pages that stay in the file for reuse; more go back to the file system, ``_SHRINK_PAGES`` a commit."""
 _SHRINK_PAGES = 512
 _NO_MOMENT = Moment()
-
-_FULL, _CORRUPT, _NOT_A_DATABASE = sqlite3.SQLITE_FULL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
-_IO = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 KEPT_SQL = """
     SELECT min(id), max(id)
@@ -108,22 +106,6 @@ class Read:
     rows: list[Row] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
     last_id: int = 0
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into ours."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        if code == _FULL:
-            raise OutboxFullError(f"{path}: no space left; free some on the disk") from exc
-        if code in _IO:
-            raise OutboxIOError(f"{path}: {exc}; check the disk and the permissions") from exc
-        if code in {_CORRUPT, _NOT_A_DATABASE}:
-            raise OutboxCorruptError(f"{path}: {exc}") from exc
-        raise OutboxError(f"{path}: {exc}") from exc
 
 
 class LogFile:

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
+from edge_agent.errors import (
+    OutboxCorruptError,
+    OutboxError,
+    OutboxFullError,
+    OutboxIOError,
+    OutboxReadOnlyError,
+)
 from edge_agent.model import Column, DataType, DeviceId, ReadingBatch
 from edge_agent.outbox import sqlite
 from edge_agent.outbox.buffer import Buffer
 from edge_agent.outbox.directory import machine_name
+from edge_agent.outbox.faults import translated
 from edge_agent.outbox.learned import MAX_DEVICE_CHARS, Learned
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.migrations import APPLICATION_ID, NEWEST_SCHEMA
-from edge_agent.outbox.sqlite import LogFile, Read, translated
+from edge_agent.outbox.sqlite import LogFile, Read
 from tests.model.outbox_kit import CLOUD, batch, numbers, table
 
 PRESS = table()
@@ -86,8 +93,8 @@ def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
         LogFile(path, "m", 1)
 
 
-def test_a_file_that_cannot_be_opened_is_an_io_error(tmp_path: Path) -> None:
-    with pytest.raises(OutboxIOError, match="check the disk and the permissions"):
+def test_a_file_that_cannot_be_opened_says_what_to_check(tmp_path: Path) -> None:
+    with pytest.raises(OutboxReadOnlyError, match="check the disk and the permissions"):
         LogFile(tmp_path / "missing" / "outbox.db", "m", 1)
 
 
@@ -96,9 +103,18 @@ def test_a_file_that_cannot_be_opened_is_an_io_error(tmp_path: Path) -> None:
     [
         (sqlite3.SQLITE_FULL, OutboxFullError),
         (sqlite3.SQLITE_IOERR_FSYNC, OutboxIOError),
-        (sqlite3.SQLITE_IOERR_WRITE, OutboxIOError),
-        (sqlite3.SQLITE_READONLY, OutboxIOError),
+        (sqlite3.SQLITE_IOERR_DIR_FSYNC, OutboxIOError),
+        (sqlite3.SQLITE_IOERR_READ, OutboxIOError),
+        (sqlite3.SQLITE_IOERR, OutboxIOError),
+        (sqlite3.SQLITE_IOERR_WRITE, OutboxReadOnlyError),
+        (sqlite3.SQLITE_IOERR_TRUNCATE, OutboxReadOnlyError),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, OutboxReadOnlyError),
+        (sqlite3.SQLITE_IOERR_LOCK, OutboxReadOnlyError),
+        (sqlite3.SQLITE_READONLY, OutboxReadOnlyError),
+        (sqlite3.SQLITE_READONLY_DBMOVED, OutboxReadOnlyError),
+        (sqlite3.SQLITE_CANTOPEN, OutboxReadOnlyError),
         (sqlite3.SQLITE_CORRUPT, OutboxCorruptError),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, OutboxCorruptError),
         (sqlite3.SQLITE_NOTADB, OutboxCorruptError),
         (sqlite3.SQLITE_BUSY, OutboxError),
     ],

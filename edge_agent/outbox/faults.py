@@ -1,0 +1,63 @@
+"""Turns SQLite's errors into ours: each class says what the outbox does about it.
+
+What a write could not do is tried again: the transaction did not happen, and memory still has it. A failed sync is
+final, because Linux takes the pages for clean and later syncs report nothing (fsync(2), "Errors"); so is a read
+that failed, because only a new start can say what the disk still holds.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.errors import (
+    OutboxCorruptError,
+    OutboxError,
+    OutboxFullError,
+    OutboxIOError,
+    OutboxReadOnlyError,
+)
+
+_DAMAGED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA}
+"""The file is shorter than it says, or its file system or its checksums say that it is damaged."""
+
+_FINAL = {
+    sqlite3.SQLITE_IOERR,  # does not say what failed
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_FSTAT,
+    sqlite3.SQLITE_IOERR_MMAP,
+}
+
+_BY_KIND: dict[int, type[OutboxError]] = {
+    sqlite3.SQLITE_FULL: OutboxFullError,
+    sqlite3.SQLITE_CORRUPT: OutboxCorruptError,
+    sqlite3.SQLITE_NOTADB: OutboxCorruptError,
+    sqlite3.SQLITE_READONLY: OutboxReadOnlyError,
+    sqlite3.SQLITE_CANTOPEN: OutboxReadOnlyError,
+    sqlite3.SQLITE_PERM: OutboxReadOnlyError,
+    sqlite3.SQLITE_IOERR: OutboxReadOnlyError,
+}
+
+_ADVICE: dict[type[OutboxError], str] = {
+    OutboxFullError: "; no space left, free some on the disk",
+    OutboxReadOnlyError: "; check the disk and the permissions",
+    OutboxIOError: "; check the disk",
+}
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite into ours."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        kind = _kind(getattr(exc, "sqlite_errorcode", 0))
+        raise kind(f"{path}: {exc}{_ADVICE.get(kind, '')}") from exc
+
+
+def _kind(code: int) -> type[OutboxError]:
+    if code in _DAMAGED:
+        return OutboxCorruptError
+    return OutboxIOError if code in _FINAL else _BY_KIND.get(code & 0xFF, OutboxError)
