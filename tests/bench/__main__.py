@@ -9,13 +9,14 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import modbus
+from tests.bench import modbus, outbox
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
@@ -26,36 +27,46 @@ def main() -> int:
     parser.add_argument("scenarios", nargs="*", help="all if none is named")
     parser.add_argument("--seconds", type=float, default=30.0, help="measured time of each scenario")
     arguments = parser.parse_args()
-    chosen = [one for one in modbus.SCENARIOS if not arguments.scenarios or one.name in arguments.scenarios]
-    unknown = set(arguments.scenarios) - {one.name for one in modbus.SCENARIOS}
-    if unknown:
-        parser.error(
-            f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(s.name for s in modbus.SCENARIOS)}"
-        )
+    known = [*(one.name for one in modbus.SCENARIOS), "outbox"]
+    chosen = arguments.scenarios or known
+    if unknown := set(chosen) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     load = os.getloadavg()[0]
-    rows = []
+    tables: dict[str, list[list[str]]] = {}
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("scenarios", total=len(chosen))
-        for scenario in chosen:
-            rows.append(modbus.run(scenario, arguments.seconds).row())
+        for name in chosen:
+            header, row = _run(name, arguments.seconds)
+            tables.setdefault(" ".join(header), [header]).append(row)
             progress.advance(task)
     machine = (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, load before {load:.1f}, {arguments.seconds:g} s each"
     )
-    table = Table(*modbus.HEADER, title=machine)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    for header, *rows in tables.values():
+        table = Table(*header, title=machine)
+        for row in rows:
+            table.add_row(*row)
+        Console(width=None if sys.stdout.isatty() else 180).print(table)
     if not arguments.scenarios:
-        _keep(machine, rows)
+        _keep(machine, tables.values())
     return 0
 
 
-def _keep(machine: str, rows: list[list[str]]) -> None:
-    cells = [modbus.HEADER, ["---"] * len(modbus.HEADER), *rows]
-    block = "\n".join([BEGIN, machine, "", *("| " + " | ".join(row) + " |" for row in cells), END])
+def _run(name: str, seconds: float) -> tuple[list[str], list[str]]:
+    if name == "outbox":
+        return outbox.HEADER, outbox.run()
+    scenario = next(one for one in modbus.SCENARIOS if one.name == name)
+    return modbus.HEADER, modbus.run(scenario, seconds).row()
+
+
+def _keep(machine: str, tables: Iterable[list[list[str]]]) -> None:
+    lines = [BEGIN, machine]
+    for header, *rows in tables:
+        cells = [header, ["---"] * len(header), *rows]
+        lines += ["", *("| " + " | ".join(row) + " |" for row in cells)]
+    block = "\n".join([*lines, END])
     pattern = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.DOTALL)
     PAGE.write_text(pattern.sub(lambda _: block, PAGE.read_text()))
 

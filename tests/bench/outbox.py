@@ -1,13 +1,13 @@
-"""Print what the outbox does per second, on this machine, with SQLite at FULL.
+"""Scenario ``outbox``: what the outbox does per second with SQLite at FULL, in a process of its own.
 
-``python tests/bench/outbox.py [DIRECTORY]``; the directory decides which disk is measured.
+``python -m tests.bench.outbox [DIRECTORY]`` prints it; the directory decides which disk is measured.
 """
 
 import asyncio
 import math
-import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +31,7 @@ from edge_agent.outbox.rows import Stream
 from edge_agent.outbox.store import Outbox
 
 CLOUD = PublisherId("cloud")
-DEVICES, POINTS, SCANS, ROUNDS = 10, 100, 10, 100
+DEVICES, POINTS, SCANS, ROUNDS = 10, 100, 10, 300
 READINGS = DEVICES * POINTS * SCANS * ROUNDS
 
 
@@ -76,42 +76,47 @@ def _written_bytes() -> int:
     return int(fields[fields.index("write_bytes:") + 1])
 
 
-async def main(directory: Path) -> None:
+HEADER = [
+    "scenario", "committed/s", "µs CPU/reading", "drained/s", "µs CPU/reading", "bytes written/reading",
+    "bytes kept/reading", "deleting it all", "RSS MiB",
+]  # fmt: skip
+
+
+def run() -> list[str]:
+    """Return the cells of the table."""
+    command = [sys.executable, "-m", "tests.bench.outbox"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return ["outbox", *(line.rsplit("  ", 1)[1].strip() for line in printed.splitlines())]
+
+
+async def measure(directory: Path) -> list[str]:
+    """Return the cells, less the first one."""
     options = OutboxOptions(directory, commit_bytes=4 * 1024 * 1024)
     outbox = await Outbox.open(options, [CLOUD], clock=SystemClock(), metrics=Metrics())
-    rows: list[tuple[str, str]] = []
     scans, tables = _scans(), _tables()
     before, cpu, start = _written_bytes(), time.process_time(), time.perf_counter()
     await _commit(outbox, scans, tables)
     took, cpu = time.perf_counter() - start, time.process_time() - cpu
     written = _written_bytes() - before
-    body = (directory / "outbox.db").stat().st_size + (directory / "outbox.db-wal").stat().st_size
-    rows += [
-        ("committed, readings/s", f"{READINGS / took:,.0f}"),
-        ("CPU to commit, µs/reading", f"{cpu / READINGS * 1e6:.2f}"),
-        ("written to the disk, bytes/reading", f"{written / READINGS:.1f}"),
-        ("kept on the disk (with its log), bytes/reading", f"{body / READINGS:.1f}"),
-    ]
+    kept = sum(path.stat().st_size for path in (directory / "outbox.db", directory / "outbox.db-wal"))
+    cells = [f"{READINGS / took:,.0f}", f"{cpu / READINGS * 1e6:.2f}"]
     cpu, start = time.process_time(), time.perf_counter()
     count = await _drain(outbox)
     took, cpu = time.perf_counter() - start, time.process_time() - cpu
-    rows += [
-        ("leased, decoded, confirmed, readings/s", f"{count / took:,.0f}"),
-        ("CPU to drain, µs/reading", f"{cpu / count * 1e6:.2f}"),
-    ]
+    assert count == READINGS, f"{READINGS - count} readings are missing"
+    cells += [f"{count / took:,.0f}", f"{cpu / count * 1e6:.2f}"]
+    cells += [f"{written / READINGS:.1f}", f"{kept / READINGS:.1f}"]
     start = time.perf_counter()
     await outbox.flush()
-    rows.append(("deleting it all, s", f"{time.perf_counter() - start:.3f}"))
+    cells.append(f"{time.perf_counter() - start:.3f} s")
     await outbox.close()
-    rows.append(("RSS at most, MB", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"))
-    rows.append(("load of the machine, cores", f"{os.getloadavg()[0]:.1f}, {os.cpu_count()}"))
-    for name, value in rows:
-        print(f"{name:<50}{value:>14}")
+    return [*cells, f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"]
 
 
 if __name__ == "__main__":
-    place = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
+    place = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else "/var/tmp"))  # noqa: S108 - a real disk
     try:
-        asyncio.run(main(place))
+        for name, cell in zip(HEADER[1:], asyncio.run(measure(place)), strict=True):
+            print(f"{name:<30}  {cell}")
     finally:
         shutil.rmtree(place)
