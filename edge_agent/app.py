@@ -17,6 +17,7 @@ from edge_agent.identify.assign import Assignments
 from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.metrics import Metrics
 from edge_agent.model.quality import quality_name
+from edge_agent.ops.clock_watch import ClockWatch
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.loop_lag import LoopLag
 from edge_agent.ops.systemd import Notifier
@@ -94,6 +95,8 @@ class Agent:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
                 ground.create_task(LoopLag(self.metrics, self._clock).run(), name="loop-lag")
+                if isinstance(self._clock, SystemClock):
+                    ground.create_task(ClockWatch(self.metrics, self._clock).run(), name="clock")
                 await server.started.wait()
                 async with asyncio.TaskGroup() as north, asyncio.TaskGroup() as south:
                     for publisher in self._publishers:

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
@@ -18,11 +18,13 @@ class Metrics:
         self._of_publishers()
 
     def _of_agent(self) -> None:
-        gauge, histogram = self._gauge, self._histogram
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self.info = gauge(
             "info", "Always 1; the labels say what runs.", ["version", "config_hash", "sqlite_version", "gateway"]
         )
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop woke a timer.", [])
+        self.clock_steps = counter("clock_steps_total", "Steps of the machine's clock by more than a second.", [])
+        self.clock_synced = gauge("clock_synced", "1 once the machine's clock was set from outside.", [])
         self.identifiers_configured = gauge("identifiers_configured", "1 if identifier codes are configured.", [])
 
     def _of_devices(self) -> None:

@@ -14,19 +14,37 @@ MAX_ROW_READINGS = 4000
 MAX_ROW_BYTES = 1024 * 1024
 """A batch beyond either is split, so that one row is never more than a lease can carry."""
 
+MAX_COMMIT_BYTES = 4 * 1024 * 1024
+"""One commit takes no more than this, so that a buffer that has filled up is tried, and written, in pieces."""
+
+LOWEST_FIRST = tuple(reversed(ReadingClass))
+BATCH_BYTES = 400
+"""What the objects round the values of a batch take, besides ``size_bytes``; measured with CPython 3.11."""
+
 _MAX_PLANS = 1024
 _INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(slots=True, eq=False)
 class PendingRow:
-    """A row that has no id yet. ``size_bytes`` is what its readings take in memory, roughly."""
+    """A row that has no id yet.
+
+    Attributes:
+        anchor: as in ``Row``.
+        size_bytes: what its readings take in memory, roughly.
+    """
 
     table: PointTable
     reading_class: ReadingClass
+    anchor: int | None = None
     batches: list[ReadingBatch] = field(default_factory=list)
     count: int = 0
     size_bytes: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes, objects included."""
+        return self.size_bytes + BATCH_BYTES * len(self.batches)
 
     def time_span(self) -> tuple[int, int]:
         """Return when its first and its last reading were taken, ns."""
@@ -50,12 +68,14 @@ class Buffer:
         readings: how many wait, those that a commit is just writing included.
         size_bytes: their size.
         new_bytes: size of what no commit has tried yet.
+        memory_bytes: what all of it takes, objects included.
     """
 
     def __init__(self) -> None:
         self.readings = 0
         self.size_bytes = 0
         self.new_bytes = 0
+        self.memory_bytes = 0
         self._rows: list[PendingRow] = []
         self._taken: list[PendingRow] = []
         self._open: dict[tuple[DeviceId, ReadingClass], PendingRow] = {}
@@ -64,8 +84,10 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._rows) + len(self._taken)
 
-    def add(self, table: PointTable, batch: ReadingBatch) -> bool:
+    def add(self, table: PointTable, batch: ReadingBatch, anchor: int | None = None) -> bool:
         """Put the readings of ``batch`` behind what is there; return whether one of them is an alarm.
+
+        A row holds readings of one anchor.
 
         Raises:
             ValueError: the batch is not well formed (a bug of the driver); nothing of it was taken.
@@ -77,40 +99,86 @@ class Buffer:
         parts = self._by_class(table, batch)
         for reading_class, part in parts:
             for piece in _pieces(part):
-                self._put(table, reading_class, piece)
+                self._put(table, reading_class, piece, anchor)
         return any(reading_class is ReadingClass.ALARM for reading_class, _ in parts)
 
     def take(self) -> Sequence[PendingRow]:
-        """Return every row, those of a failed commit first; call ``settle`` when they are on disk."""
-        self._taken += self._rows
-        self._rows = []
-        self.new_bytes = 0
-        self._open.clear()
+        """Return the oldest rows, those of a failed commit first; call ``settle`` or ``fail`` when it has ended.
+
+        All of them, unless that is more than a commit should take.
+        """
+        room_bytes = MAX_COMMIT_BYTES - sum(row.size_bytes for row in self._taken)
+        count = 0
+        for row in self._rows:
+            if room_bytes <= 0:
+                break
+            room_bytes -= row.size_bytes
+            count += 1
+        self._taken += self._rows[:count]
+        del self._rows[:count]
+        self.new_bytes = sum(row.size_bytes for row in self._rows)
+        waiting = set(map(id, self._rows))
+        self._open = {key: row for key, row in self._open.items() if id(row) in waiting}
         return self._taken
 
     def settle(self) -> None:
         """Forget what the last ``take`` returned."""
-        self.readings -= sum(row.count for row in self._taken)
-        self.size_bytes -= sum(row.size_bytes for row in self._taken)
+        self._forget(self._taken)
         self._taken = []
 
-    def _put(self, table: PointTable, reading_class: ReadingClass, batch: ReadingBatch) -> None:
+    def fail(self) -> None:
+        """What the last ``take`` returned waits on, and takes further readings as if nothing had been."""
+        self._rows = self._taken + self._rows
+        self._taken = []
+        self._open = {(row.table.device, row.reading_class): row for row in self._rows}
+
+    def shed(self, limit_bytes: int) -> list[PendingRow]:
+        """Give up rows until ``limit_bytes`` of memory hold the rest: the lowest class first, then the oldest.
+
+        What a commit is writing at the moment stays. A sixteenth is given up at once, for few losses to note.
+        """
+        if self.memory_bytes <= limit_bytes:
+            return []
+        shed: list[PendingRow] = []
+        left_bytes = self.memory_bytes - limit_bytes + limit_bytes // 16
+        for reading_class in LOWEST_FIRST:
+            for row in self._rows:
+                if left_bytes > 0 and row.reading_class is reading_class:
+                    shed.append(row)
+                    left_bytes -= row.memory_bytes
+        gone = set(map(id, shed))
+        self._rows = [row for row in self._rows if id(row) not in gone]
+        self._open = {key: row for key, row in self._open.items() if id(row) not in gone}
+        self.new_bytes = max(0, self.new_bytes - sum(row.size_bytes for row in shed))
+        self._forget(shed)
+        return shed
+
+    def _forget(self, rows: Sequence[PendingRow]) -> None:
+        self.readings -= sum(row.count for row in rows)
+        self.size_bytes -= sum(row.size_bytes for row in rows)
+        self.memory_bytes -= sum(row.memory_bytes for row in rows)
+
+    def _put(
+        self, table: PointTable, reading_class: ReadingClass, batch: ReadingBatch, anchor: int | None
+    ) -> None:
         count, size_bytes = len(batch), _size_bytes(batch)
         key = (table.device, reading_class)
         row = self._open.get(key)
         if (
             row is None
             or row.table is not table
+            or row.anchor != anchor
             or row.count + count > ROW_READINGS
             or row.size_bytes + size_bytes > MAX_ROW_BYTES
         ):
-            row = self._open[key] = PendingRow(table, reading_class)
+            row = self._open[key] = PendingRow(table, reading_class, anchor)
             self._rows.append(row)
         row.batches.append(batch)
         row.count += count
         row.size_bytes += size_bytes
         self.readings += count
         self.size_bytes += size_bytes
+        self.memory_bytes += size_bytes + BATCH_BYTES
         self.new_bytes += size_bytes
 
     def _by_class(self, table: PointTable, batch: ReadingBatch) -> list[tuple[ReadingClass, ReadingBatch]]:

@@ -53,6 +53,7 @@ class Cursor:
 
     Args:
         read: reads rows from the file.
+        correct: gives rows the times that are right, as far as they are known by now.
         on_damaged: takes the ids of rows that cannot be read back; they count as confirmed.
         on_close: the session is over.
     """
@@ -64,6 +65,7 @@ class Cursor:
         cache: RowCache,
         *,
         read: Callable[[Sequence[Span], Read], Awaitable[Read]],
+        correct: Callable[[list[Row]], list[Row]],
         on_damaged: Callable[[PublisherId, list[int]], None],
         on_close: Callable[["Cursor"], None],
     ) -> None:
@@ -71,6 +73,7 @@ class Cursor:
         self._ledger = ledger
         self._cache = cache
         self._read = read
+        self._correct = correct
         self._on_damaged = on_damaged
         self._on_close = on_close
         self._boundary = ledger.last_id
@@ -90,14 +93,14 @@ class Cursor:
         while spans := list(islice(self._owed(stream), _LEASE_SPANS)):
             if stream is Stream.LIVE and (rows := self._cache.head(spans, max_rows, max_bytes)):
                 self._take(stream, spans, rows[-1].id)
-                return rows
+                return self._correct(rows)
             first = self._next[stream]
             read = await self._read(spans, Read(max_rows, max_bytes, stream is Stream.REPLAY))
             self._take(stream, spans, read.last_id, is_rewound=self._next[stream] != first)
             if read.damaged:
                 self._on_damaged(self._publisher, read.damaged)
             if read.rows:
-                return read.rows
+                return self._correct(read.rows)
         return []
 
     @property

@@ -71,6 +71,7 @@ class Row:
         historical: handed out from the REPLAY stream.
         body_bytes: size on disk.
         gap: this row is a gap record: no batches, an empty table.
+        anchor: number of the anchor that its times were reckoned from, None if that was right.
     """
 
     epoch: str
@@ -84,3 +85,4 @@ class Row:
     historical: bool
     body_bytes: int
     gap: Gap | None = None
+    anchor: int | None = None

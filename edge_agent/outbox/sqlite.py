@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edge_agent.clock import Anchor
 from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
 from edge_agent.outbox import codec
 from edge_agent.outbox.accounts import Books
+from edge_agent.outbox.anchors import MAX_ANCHORS
 from edge_agent.outbox.buffer import PendingRow
 from edge_agent.outbox.faults import translated
 from edge_agent.outbox.learned import Entry
@@ -45,7 +47,7 @@ KEPT_SQL = """
 """
 """All ids in the log as ranges: in a run of ids each has the same distance to its number in the order."""
 
-COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, body"
+COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, anchor, body"
 _INSERT_ROW = """
     INSERT INTO row (epoch, id, device, class, table_version, n, t_first, t_last, codec, crc, body, kind, anchor)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -66,6 +68,7 @@ class Loaded:
     last_id: int
     acknowledged: dict[PublisherId, Ranges]
     learned: list[tuple[DeviceId, str, str]]
+    anchors: list[tuple[int, Anchor]]
     has_moved: bool
 
 
@@ -155,9 +158,8 @@ class LogFile:
                 if publisher in acknowledged:
                     acknowledged[publisher].add(first, last)
             learned = self._sql.execute("SELECT device, key, value FROM learned").fetchall()
-            return Loaded(
-                Ranges(self._sql.execute(KEPT_SQL)), self._last_id(), acknowledged, learned, self._has_moved
-            )
+            kept = Ranges(self._sql.execute(KEPT_SQL))
+            return Loaded(kept, self._last_id(), acknowledged, learned, self._anchors(), self._has_moved)
 
     def _configure(
         self, publishers: Sequence[PublisherId], now_ns: int, starts_now: Collection[PublisherId]
@@ -174,6 +176,13 @@ class LogFile:
             if publisher not in known and publisher in starts_now and last_id:
                 self._sql.execute("INSERT INTO acknowledged VALUES (?, 1, ?)", (publisher, last_id))
         self.upkeep.accounts.open(publishers, [one for one in publishers if not known.get(one)])
+
+    def _anchors(self) -> list[tuple[int, Anchor]]:
+        found = self._sql.execute("SELECT id, boot_id, monotonic_ns, wall_ns, is_synced FROM anchor ORDER BY id")
+        return [
+            (number, Anchor(boot_id, monotonic_ns, wall_ns, bool(is_synced)))
+            for number, boot_id, monotonic_ns, wall_ns, is_synced in found
+        ]
 
     def _last_id(self) -> int:
         found = self._sql.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'").fetchone()[0]
@@ -214,6 +223,7 @@ class LogFile:
         upkeep = self.upkeep
         dropped = upkeep.begin(plan)
         self._store(plan, learned)
+        self._store_anchors(moment.anchors)
         admitted = upkeep.admit(encoded, self.epoch)
         taken = admitted or ()
         rows = [self._insert(row, body, first_id + i) for i, (row, body) in enumerate(taken)]
@@ -307,7 +317,7 @@ class LogFile:
         version = self._version(row.table)
         device, word, crc = row.table.device, row.reading_class.value, codec.checksum(body)
         values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
-        self._sql.execute(_INSERT_ROW, (*values, 0, None))
+        self._sql.execute(_INSERT_ROW, (*values, 0, row.anchor))
         return Row(
             self.epoch,
             row_id,
@@ -319,6 +329,7 @@ class LogFile:
             tuple(row.batches),
             historical=False,
             body_bytes=len(body),
+            anchor=row.anchor,
         )
 
     def _store(self, plan: Plan, learned: Sequence[Entry]) -> None:
@@ -333,6 +344,13 @@ class LogFile:
                 self._sql.execute("DELETE FROM learned WHERE device = ? AND key = ?", (device, key))
             else:
                 self._sql.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?)", (device, key, value))
+
+    def _store_anchors(self, anchors: Sequence[tuple[int, Anchor]]) -> None:
+        if not anchors:
+            return
+        rows = [(number, one.boot_id, one.monotonic_ns, one.wall_ns, one.is_synced) for number, one in anchors]
+        self._sql.executemany("INSERT OR REPLACE INTO anchor VALUES (?, ?, ?, ?, ?)", rows)
+        self._sql.execute("DELETE FROM anchor WHERE id <= ?", (rows[-1][0] - MAX_ANCHORS,))
 
     def _forget_tables(self) -> None:
         """Point tables go with their last row."""
@@ -415,7 +433,7 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
     Raises:
         OutboxCorruptError: it is not as it was written.
     """
-    epoch, row_id, device, word, _, count, t_first, t_last, number, crc, body = record
+    epoch, row_id, device, word, _, count, t_first, t_last, number, crc, anchor, body = record
     if number not in {codec.CODEC, GAP_CODEC} or device != table.device:
         raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
     if number == GAP_CODEC:
@@ -430,4 +448,16 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
         raise OutboxCorruptError(f"row {row_id} has no known class") from exc
     if sum(map(len, batches)) != count:
         raise OutboxCorruptError(f"row {row_id} does not hold the {count} readings that it names")
-    return Row(epoch, row_id, table, reading_class, count, t_first, t_last, batches, historical, len(body))
+    return Row(
+        epoch,
+        row_id,
+        table,
+        reading_class,
+        count,
+        t_first,
+        t_last,
+        batches,
+        historical,
+        body_bytes=len(body),
+        anchor=anchor,
+    )

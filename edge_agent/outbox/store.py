@@ -15,6 +15,7 @@ from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, 
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch
 from edge_agent.outbox.accounts import Books
+from edge_agent.outbox.anchors import Anchors
 from edge_agent.outbox.buffer import Buffer
 from edge_agent.outbox.cursor import Cursor, RowCache
 from edge_agent.outbox.directory import DirectoryLock, machine_name
@@ -63,6 +64,7 @@ class Outbox:
         self._metrics = metrics
         self._ledger = Ledger(opened.loaded.kept, opened.loaded.last_id, opened.loaded.acknowledged)
         self._learned = Learned(opened.loaded.learned)
+        self._anchors = Anchors(opened.loaded.anchors)
         self._buffer = Buffer()
         self._cache = RowCache(CACHE_COMMITS * options.commit_bytes)
         self._cursors: set[Cursor] = set()
@@ -146,7 +148,8 @@ class Outbox:
         while self._buffer.size_bytes >= BUFFER_COMMITS * self._options.commit_bytes:
             self._room.clear()
             await self._room.wait()
-        is_urgent = self._buffer.add(table, batch)
+        anchor = self._anchors.number_of(self._clock.anchor_of(batch.time_ns))
+        is_urgent = self._buffer.add(table, batch, anchor)
         if is_urgent or self._buffer.new_bytes >= self._options.commit_bytes:
             self._due.set()
 
@@ -192,6 +195,7 @@ class Outbox:
             self._ledger,
             self._cache,
             read=self._read,
+            correct=self._anchors.correct,
             on_damaged=self._skip_damaged,
             on_close=self._forget,
         )
@@ -271,7 +275,9 @@ class Outbox:
             if self._trouble is not None and _is_final(self._trouble):
                 raise self._trouble
             self._due.clear()
-            moment = Moment(self._clock.now_ns(), self._clock.monotonic_s(), is_last=self._is_closed)
+            self._anchors.note(self._clock.synced)
+            anchors = self._anchors.new()
+            moment = Moment(self._clock.now_ns(), self._clock.monotonic_s(), self._is_closed, anchors)
             is_upkeep = moment.is_last or moment.monotonic_s - self._kept_up_s >= UPKEEP_INTERVAL_S
             rows, plan, learned = self._buffer.take(), self._ledger.plan(), self._learned.take()
             if not (rows or plan.is_something or learned or is_upkeep):
@@ -289,6 +295,8 @@ class Outbox:
             else:
                 self._metrics.commit_seconds.observe(self._clock.monotonic_s() - start_s)
                 self._settle(written, moment)
+                if written.is_blocked and self._trouble is not None:
+                    raise self._trouble
             finally:
                 if cancelled is not None:
                     raise cancelled
@@ -307,6 +315,7 @@ class Outbox:
             self._buffer.settle()
         self._ledger.settle(len(written.rows), written.pre_acknowledged, written.dropped.rows)
         self._learned.settle()
+        self._anchors.settle(moment.anchors)
         self._size_bytes, self._used_bytes, self._books = written.size_bytes, written.used_bytes, written.books
         self._kept_up_s = moment.monotonic_s
         self._committed += count

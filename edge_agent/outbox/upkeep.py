@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_agent.clock import Anchor
 from edge_agent.outbox.accounts import Accounts
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.losses import Days, Loss, Losses, in_groups
@@ -20,11 +21,13 @@ class Moment:
         wall_ns: for what people read.
         monotonic_s: control time; ages and pauses go by it.
         is_last: nothing stays in memory for a later one.
+        anchors: what the times of rows were reckoned from, as far as it is not in the file.
     """
 
     wall_ns: int = 0
     monotonic_s: float = 0.0
     is_last: bool = False
+    anchors: tuple[tuple[int, Anchor], ...] = ()
 
 
 class Upkeep:

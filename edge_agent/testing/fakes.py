@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import itertools
 
-from edge_agent.clock import Clock, SystemClock
+from edge_agent.clock import Anchor, Clock, SystemClock
 from edge_agent.collect.context import DeviceContext
 from edge_agent.collect.line import Lines
 from edge_agent.model import DeviceId
@@ -34,6 +34,13 @@ class FakeClock:
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._monotonic_s + seconds, next(self._order), future))
         await future
+
+    def anchor_of(self, _time_ns: int) -> Anchor | None:
+        return None
+
+    @property
+    def synced(self) -> Anchor | None:
+        return None
 
     def step(self, seconds: float) -> None:
         """Move data time only, as a time server does."""

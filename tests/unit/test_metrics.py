@@ -13,7 +13,7 @@ ALL = [metric for metric in vars(Metrics()).values() if isinstance(metric, Metri
 # Names that count things without a unit; everything else ends in a base unit.
 UNITLESS_GAUGES = {
     "info",
-    "identifiers_configured",
+    "clock_synced", "identifiers_configured",
     "device_up",
     "publisher_up",
     "publisher_insecure",
