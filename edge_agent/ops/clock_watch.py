@@ -27,10 +27,11 @@ class ClockWatch:
     async def run(self) -> NoReturn:
         """Task ``clock``, until cancelled."""
         while True:
-            self._look()
+            self.look()
             await self._clock.sleep(INTERVAL_S)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look once."""
         step_ns = self._clock.check()
         now_s = self._clock.monotonic_s()
         if step_ns:
