@@ -127,6 +127,42 @@ def outbox_show(
     show_rows(path, device, limit, as_json=as_json)
 
 
+@outbox_app.command("losses")
+def outbox_losses(
+    path: Outbox,
+    *,
+    days: Annotated[
+        bool, typer.Option("--days", help="How complete each day of each device is, instead.")
+    ] = False,
+    device: Annotated[str, typer.Option(metavar="ID", help="Only this device.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many entries, the newest.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show what was lost: from when to when, how much, for whom, and why. Works beside a running agent."""
+    from edge_agent.cli.outbox import show_days, show_losses
+
+    if days:
+        show_days(path, device, as_json=as_json)
+    else:
+        show_losses(path, device, limit, as_json=as_json)
+
+
+@outbox_app.command("export")
+def outbox_export(
+    path: Outbox,
+    *,
+    jsonl: Annotated[bool, typer.Option("--jsonl/--csv", help="JSON Lines, or CSV (the default).")] = False,
+    device: Annotated[str, typer.Option(metavar="ID", help="Only this device.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file; default: standard output.")
+    ] = None,
+) -> None:
+    """Write every reading that is kept, a line each. Works beside a running agent and does not hold it up."""
+    from edge_agent.cli.export import export
+
+    export(path, device, output, as_lines=jsonl)
+
+
 @app.command()
 def demo(
     *,

@@ -1,6 +1,7 @@
 """``edge-agent outbox``: looks into the file, beside a running agent or without one."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edge_agent.config import load
 from edge_agent.model import DeviceId
 from edge_agent.model.quality import quality_name
 from edge_agent.outbox import inspect
+from edge_agent.outbox.losses import EVERYBODY
 from edge_agent.outbox.store import FILE_NAME
 from edge_agent.registry import Registry
 
@@ -37,9 +39,14 @@ def show_status(path: Path, *, as_json: bool) -> None:
         ((entry["device"], entry["class"], entry["rows"], entry["readings"]) for entry in status["devices"]),
     )
     table.show(
-        ("publisher", "rows to send", ""),
+        ("publisher", "rows to send", "committed", "confirmed", "dropped", "pending", ""),
         (
-            (entry["id"], entry["pending_rows"], "" if entry["configured"] else "no longer configured")
+            (
+                entry["id"],
+                entry["pending_rows"],
+                *(entry[f"{word}_readings"] for word in ("committed", "confirmed", "dropped", "pending")),
+                "" if entry["configured"] else "no longer configured",
+            )
             for entry in status["publishers"]
         ),
     )
@@ -59,6 +66,58 @@ def show_rows(path: Path, device: str, limit: int, *, as_json: bool) -> None:
         ("row", "time", "device", "class", "point", "value", "unit", "quality"),
         (line for row in rows for line in _lines(row)),
     )
+
+
+def show_losses(path: Path, device: str, limit: int, *, as_json: bool) -> None:
+    """Print what was lost, from when to when, for whom and why.
+
+    Raises:
+        OutboxError: there is no outbox, or it cannot be read.
+    """
+    entries = inspect.losses(file_of(path), device=DeviceId(device) if device else None, limit=limit)
+    if as_json:
+        typer.echo(json.dumps(entries, ensure_ascii=False))
+        return
+    table.show(
+        ("device", "class", "publisher", "from", "to", "readings", "rows", "row ids", "reason"),
+        (
+            (
+                entry["device"],
+                entry["class"],
+                "all" if entry["publisher"] == EVERYBODY else entry["publisher"],
+                local_time(entry["t_first_ns"]),
+                local_time(entry["t_last_ns"]),
+                entry["readings"],
+                entry["rows"] or "",
+                f"{entry['row_first']} to {entry['row_last']}" if entry["row_first"] else "",
+                entry["reason"],
+            )
+            for entry in entries
+        ),
+    )
+
+
+def show_days(path: Path, device: str, *, as_json: bool) -> None:
+    """Print how complete each UTC day of each device is.
+
+    Raises:
+        OutboxError: there is no outbox, or it cannot be read.
+    """
+    days = inspect.days(file_of(path), device=DeviceId(device) if device else None)
+    if as_json:
+        typer.echo(json.dumps(days, ensure_ascii=False))
+        return
+    table.show(
+        ("day (UTC)", "device", "readings", "lost", "complete"),
+        ((day["day"], day["device"], day["committed"], day["lost"], _percent(day["complete"])) for day in days),
+    )
+
+
+def _percent(ratio: float | None) -> str:
+    """Return a ratio as a person reads it; rounded down, so that 100 % means all."""
+    if ratio is None:
+        return ""
+    return "100 %" if ratio == 1 else f"{max(0.0, math.floor(ratio * 1e5) / 1e3):.3f} %"
 
 
 def file_of(path: Path) -> Path:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from edge_agent.errors import OutboxCorruptError, OutboxError
 from edge_agent.model import Column, DataType, DeviceId, PublisherId, ReadingBatch, is_bad
 from edge_agent.outbox.faults import translated
 from edge_agent.outbox.ledger import Ledger
-from edge_agent.outbox.migrations import schema_version
+from edge_agent.outbox.migrations import NEWEST_SCHEMA, schema_version
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.rows import Row
 from edge_agent.outbox.sqlite import COLUMNS, KEPT_SQL, decode_row, parse_table
@@ -25,6 +26,24 @@ _SHOW_SQL = f"""
     SELECT {COLUMNS}, content FROM row LEFT JOIN point_table ON version = table_version
     WHERE :device IS NULL OR row.device = :device ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - our own text
+_LOSSES_SQL = """
+    SELECT * FROM (
+        SELECT id, device, class, publisher, epoch, row_first, row_last, rows, readings, t_first AS t_first_ns,
+            t_last AS t_last_ns, reason, noted_ns
+        FROM loss WHERE :device IS NULL OR device = :device ORDER BY id DESC LIMIT :limit
+    ) ORDER BY id
+"""
+_DAYS_SQL = """
+    SELECT day, device, committed, lost FROM day WHERE :device IS NULL OR device = :device ORDER BY day, device
+"""
+_COUNT_SQL = """
+    SELECT count(*) AS rows, coalesce(max(id), 0) AS last_id FROM row WHERE :device IS NULL OR device = :device
+"""
+_PAGE_SQL = f"""
+    SELECT {COLUMNS}, content FROM row LEFT JOIN point_table ON version = table_version
+    WHERE id > :after AND id <= :last AND (:device IS NULL OR row.device = :device) ORDER BY id LIMIT :limit
+"""  # noqa: S608 - our own text
+EXPORT_PAGE_ROWS = 100
 
 
 def status(path: Path) -> dict[str, Any]:
@@ -69,6 +88,70 @@ def show(path: Path, *, device: DeviceId | None = None, limit: int = 20) -> list
     return [_row(record[:-1], record[-1] or "") for record in reversed(records)]
 
 
+def losses(path: Path, *, device: DeviceId | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """Return the newest entries of the ledger of losses, the oldest of them first. Times are ns.
+
+    Raises:
+        OutboxError: there is no outbox at ``path``, or it cannot be read.
+    """
+    with _reader(path) as database:
+        return list(database.query(_LOSSES_SQL, {"device": device, "limit": limit}))
+
+
+def days(path: Path, *, device: DeviceId | None = None) -> list[dict[str, Any]]:
+    """Return for each UTC day and device how many readings came in, how many of them are lost, and the ratio.
+
+    Raises:
+        OutboxError: there is no outbox at ``path``, or it cannot be read.
+    """
+    with _reader(path) as database:
+        found = list(database.query(_DAYS_SQL, {"device": device}))
+    return [day | {"complete": 1 - day["lost"] / day["committed"] if day["committed"] else None} for day in found]
+
+
+class Export:
+    """Goes through all rows that are kept, a page at a time: no read transaction is longer than a page.
+
+    Rows that come in meanwhile are left out; rows that go meanwhile may be.
+
+    Attributes:
+        total: rows when it began.
+        done: rows that were gone through.
+        damaged: of these, those that could not be read back.
+    """
+
+    def __init__(self, path: Path, device: DeviceId | None = None) -> None:
+        self.done = self.damaged = 0
+        self._path = path
+        self._device = device
+        with _reader(path) as database:
+            counted = next(database.query(_COUNT_SQL, {"device": device}))
+        self.total: int = counted["rows"]
+        self._last_id: int = counted["last_id"]
+
+    def readings(self) -> Iterator[dict[str, Any]]:
+        """Yield each reading, in the order of the log.
+
+        Raises:
+            OutboxError: the outbox cannot be read any more.
+        """
+        row_id = 0
+        with _reader(self._path) as database:
+            while True:
+                about = {"device": self._device, "after": row_id, "last": self._last_id, "limit": EXPORT_PAGE_ROWS}
+                page = database.execute(_PAGE_SQL, about).fetchall()
+                if not page:
+                    return
+                for record in page:
+                    row_id = record[1]
+                    self.done += 1
+                    row = _row(record[:-1], record[-1] or "")
+                    self.damaged += "damaged" in row
+                    about_row = {key: row[key] for key in ("epoch", "row", "device", "class")}
+                    for reading in row.get("readings", ()):
+                        yield about_row | reading
+
+
 @contextmanager
 def _reader(path: Path) -> Iterator[Any]:
     # Imported only by who looks into the file: 26 MB.
@@ -79,15 +162,22 @@ def _reader(path: Path) -> Iterator[Any]:
     with translated(path):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            if schema_version(connection, path) == 0:
+            version = schema_version(connection, path)
+            if version == 0:
                 raise OutboxError(f"{path} is empty: no agent has used it yet")
+            if version < NEWEST_SCHEMA:
+                raise OutboxError(
+                    f"{path} was written by an older release (schema {version}); it is brought up to date when the"
+                    " agent starts"
+                )
             yield Database(connection, recursive_triggers=False, execute_plugins=False)
         finally:
             connection.close()
 
 
 def _publishers(database: Any, kept: Ranges, newest: int) -> list[dict[str, Any]]:
-    publishers = list(database.query("SELECT id, configured FROM publisher ORDER BY id"))
+    about = "SELECT id, configured, owed, confirmed, dropped FROM publisher ORDER BY id"
+    publishers = list(database.query(about))
     acknowledged = {PublisherId(publisher["id"]): Ranges() for publisher in publishers}
     for row in database.query("SELECT publisher, first, last FROM acknowledged"):
         acknowledged[row["publisher"]].add(row["first"], row["last"])
@@ -97,6 +187,10 @@ def _publishers(database: Any, kept: Ranges, newest: int) -> list[dict[str, Any]
             "id": publisher["id"],
             "configured": bool(publisher["configured"]),
             "pending_rows": ledger.pending(publisher["id"]),
+            "committed_readings": publisher["owed"],
+            "confirmed_readings": publisher["confirmed"],
+            "dropped_readings": publisher["dropped"],
+            "pending_readings": publisher["owed"] - publisher["confirmed"] - publisher["dropped"],
             "acknowledged": acknowledged[publisher["id"]].spans(),
         }
         for publisher in publishers
@@ -119,6 +213,8 @@ def _row(record: tuple[Any, ...], content: str) -> dict[str, Any]:
         row = decode_row(record, parse_table(content), historical=True)
     except OutboxCorruptError as exc:
         return shown | {"damaged": str(exc)}
+    if row.gap is not None:
+        shown |= {"gap": asdict(row.gap)}
     return shown | {"readings": list(_readings(row))}
 
 

@@ -161,6 +161,12 @@ def day_of(t_ns: int) -> str:
         return "9999-12-31" if t_ns > 0 else "0001-01-01"
 
 
+def utc_time(t_ns: int) -> str:
+    """Return ISO 8601 in UTC with nanoseconds, such as ``2026-11-23T08:00:00.000000000Z``."""
+    seconds, rest_ns = divmod(t_ns, 1_000_000_000)
+    return f"{(_1970 + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()}.{rest_ns:09}Z"
+
+
 def encode_gap(gap: Gap) -> bytes:
     """Return the body of a gap record."""
     return json.dumps(asdict(gap), separators=(",", ":")).encode()

@@ -24,7 +24,7 @@ WAL_BYTES = 8 * 1024 * 1024
 
 _PAGE_BYTES = 4096
 _ROW_BYTES = 200
-"""What a row takes in the tree and the indexes besides its body; only decides how many go in one pass."""
+"""What a row takes in the tree and the indexes besides its body; only a first guess, the pages are counted."""
 _PASS_ROWS = 5000
 _MOST_FREED_BYTES = 64 * 1024 * 1024
 """In one commit, where the bound was lowered: letting go must not hold up the readings of the moment."""
@@ -96,6 +96,7 @@ class Retention:
         self._age_s = float(self._meta("age_s") or 0)
         self._marked_s = self._age_s
         self._last_s: float | None = None
+        self._before: tuple[float, int] | None = None
         self._is_known = False
         self._settled_mark_s = self._marked_s
         sql.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, wal_bytes // 2 // _PAGE_BYTES))}")
@@ -119,26 +120,26 @@ class Retention:
 
     def admit(self, encoded: Sequence[Encoded], epoch: str, dropped: Dropped) -> Sequence[Encoded] | None:
         """Make room for new rows as configured; return those that may come in, None = none while it is full."""
-        need_bytes = sum(map(_needed_bytes, encoded))
-        if self.excess_bytes(need_bytes) <= 0:
+        sizes_bytes = [_taken_bytes(len(body)) for _, body in encoded]
+        need_bytes = sum(sizes_bytes)
+        if not encoded or self.excess_bytes(need_bytes) <= 0:
             return encoded
-        match self._options.when_full:
-            case WhenFull.BLOCK:
-                return None if encoded else encoded
-            case WhenFull.DROP_OLDEST:
-                self.evict(need_bytes, dropped)
-                return encoded
+        is_newest = self._options.when_full is WhenFull.DROP_NEWEST
+        if self._options.when_full is WhenFull.BLOCK:
+            return None
+        if not is_newest:
+            self.evict(need_bytes, dropped)
+        ranks = [LOWEST_FIRST.index(row.reading_class) for row, _ in encoded]
         refused = set()
-        for at in sorted(range(len(encoded)), key=lambda at: LOWEST_FIRST.index(encoded[at][0].reading_class)):
-            row = encoded[at][0]
-            self.evict(need_bytes, dropped, LOWEST_FIRST[: LOWEST_FIRST.index(row.reading_class)])
+        for at in sorted(range(len(encoded)), key=lambda at: (ranks[at], -at if is_newest else at)):
+            if is_newest:
+                self.evict(need_bytes, dropped, LOWEST_FIRST[: ranks[at]])
             if self.excess_bytes(need_bytes) <= 0:
                 break
-            refused.add(at)
-            need_bytes -= _needed_bytes(encoded[at])
-            t_first, t_last = row.time_span()
-            gap = Gap(row.reading_class.value, 0, row.count, t_first, t_last, Reason.NEWEST, epoch, 0, 0)
-            dropped.add_not_taken(Loss(row.table.device, EVERYBODY, gap))
+            refused.add(at)  # where the oldest give way: a single commit is larger than the bound
+            need_bytes -= sizes_bytes[at]
+            why = Reason.NEWEST if is_newest else Reason.FULL
+            dropped.add_not_taken(loss_of(encoded[at][0], why, epoch))
         return [one for at, one in enumerate(encoded) if at not in refused]
 
     def excess_bytes(self, need_bytes: int = 0) -> int:
@@ -165,7 +166,7 @@ class Retention:
             while (short_bytes := self.excess_bytes(need_bytes) + self._chunk_bytes) > 0:
                 if before_bytes - self.used_bytes() > max(need_bytes, _MOST_FREED_BYTES):
                     return
-                victims = list(self._victims(word, kind, short_bytes))
+                victims = list(self._victims(word, kind, min(short_bytes, _MOST_FREED_BYTES)))
                 if not victims:
                     break
                 self._drop(victims, Reason.FULL, dropped)
@@ -182,10 +183,12 @@ class Retention:
             return
         self._age_s += 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
-        if self._age_s - self._marked_s >= max(1.0, max_age_s / _AGE_MARKS):
+        if self._before is not None and self._age_s - self._marked_s >= max(1.0, max_age_s / _AGE_MARKS):
             self._marked_s = self._age_s
-            self._sql.execute("INSERT OR REPLACE INTO age_mark VALUES (?, ?)", (int(self._age_s) + 1, last_id))
+            age_s, row_id = self._before
+            self._sql.execute("INSERT OR REPLACE INTO age_mark VALUES (?, ?)", (int(age_s) + 1, row_id))
             self._sql.execute("INSERT OR REPLACE INTO meta VALUES ('age_s', ?)", (str(self._age_s),))
+        self._before = self._age_s, last_id
         expired = "SELECT max(age_s), row_id FROM age_mark WHERE age_s <= ?"
         mark_s, row_id = self._sql.execute(expired, (self._age_s - max_age_s,)).fetchone()
         if mark_s is None:
@@ -205,7 +208,7 @@ class Retention:
     def _victims(self, word: ReadingClass, kind: int, short_bytes: int) -> Iterator[Sequence[Any]]:
         for row in self._sql.execute(_VICTIMS, (word.value, kind, _PASS_ROWS)):
             yield row
-            short_bytes -= row[-1] + _ROW_BYTES
+            short_bytes -= _taken_bytes(row[-1])
             if short_bytes <= 0:
                 return
 
@@ -226,7 +229,14 @@ class Retention:
         return found[0] if found else None
 
 
-def _needed_bytes(encoded: Encoded) -> int:
-    """Return the pages or the part of a page that a row will take, on the safe side."""
-    size_bytes = len(encoded[1]) + _ROW_BYTES
+def loss_of(row: PendingRow, why: Reason, epoch: str) -> Loss:
+    """Return the loss of readings that never came into the log."""
+    t_first, t_last = row.time_span()
+    gap = Gap(row.reading_class.value, 0, row.count, t_first, t_last, why, epoch, 0, 0)
+    return Loss(row.table.device, EVERYBODY, gap)
+
+
+def _taken_bytes(body_bytes: int) -> int:
+    """Return about what a row takes: a part of a page, or whole ones."""
+    size_bytes = body_bytes + _ROW_BYTES
     return size_bytes if size_bytes < _PAGE_BYTES // 2 else (size_bytes // (_PAGE_BYTES - 300) + 1) * _PAGE_BYTES

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.metrics import Metrics
@@ -39,8 +40,8 @@ def batch(of: PointTable, number: int, points: Sequence[int] = (0,)) -> ReadingB
     return ReadingBatch(of.device, T0_NS + number, (column,))
 
 
-def options(directory: Path, **changes: float) -> OutboxOptions:
-    return OutboxOptions(directory, **changes)  # type: ignore[arg-type]
+def options(directory: Path, **changes: Any) -> OutboxOptions:
+    return OutboxOptions(directory, **changes)
 
 
 @asynccontextmanager
@@ -50,7 +51,7 @@ async def opened(
     clock: Clock | None = None,
     metrics: Metrics | None = None,
     machine: str = "m",
-    **changes: float,
+    **changes: Any,
 ) -> AsyncIterator[Outbox]:
     outbox = await Outbox.open(
         options(directory, **changes),
