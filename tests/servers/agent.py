@@ -1,6 +1,7 @@
 """The agent as a process of its own: what a person would start, watch, stop and kill."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -25,23 +26,44 @@ def free_port() -> int:
 
 
 class AgentProcess:
-    """``edge-agent run`` on one configuration file in ``folder``; its log is kept there."""
+    """``edge-agent run`` on one configuration file in ``folder``; its log is kept there.
 
-    def __init__(self, folder: Path, yaml: str, commit_interval: str = "200ms") -> None:
+    Args:
+        folder: gets the configuration, the log and, unless ``state`` is another one, the state.
+        yaml: the configuration, less where to keep state and where to be watched.
+        commit_interval: of the outbox.
+        outbox: further keys of the outbox in flow style, such as ``max_size: 4MiB``.
+        state: the state directory.
+        environment: set for the process besides what this one has.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        yaml: str,
+        commit_interval: str = "200ms",
+        *,
+        outbox: str = "",
+        state: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.commit_interval = commit_interval
+        self.outbox = outbox
         self.ops = f"127.0.0.1:{free_port()}"
-        self.state = folder / "state"
+        self.state = state or folder / "state"
         self.log = folder / "agent.log"
         self.config = folder / "agent.yaml"
         self.write(yaml)
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment = dict(environment or {})
 
     def write(self, yaml: str) -> None:
         """Write the configuration ``yaml``; where to keep state and where to be watched is added here."""
         self.yaml = yaml
+        keys = f"directory: {self.state}, commit_interval: {self.commit_interval}"
         places = (
-            f"outbox: {{directory: {self.state}, commit_interval: {self.commit_interval}}}\n"
+            f"outbox: {{{keys}{self.outbox and ', '}{self.outbox}}}\n"
             f"ops: {{http: '{self.ops}', control_socket: {self.folder}/control.sock}}\n"
         )
         self.config.write_text(places + yaml)
@@ -49,7 +71,8 @@ class AgentProcess:
     def start(self, within_s: float = 30.0) -> None:
         """Start and wait until it is ready."""
         with self.log.open("ab") as sink:
-            self.process = subprocess.Popen([EDGE_AGENT, "run", self.config], stdout=sink, stderr=sink)
+            command, environment = [str(EDGE_AGENT), "run", str(self.config)], os.environ | self.environment
+            self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
             assert self.process.poll() is None, f"the agent ended: {self.log.read_text()}"

@@ -8,7 +8,6 @@ missing=""
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 [ -e /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
-command -v faketime >/dev/null || missing="$missing faketime"
 [ -e /usr/include/modbus/modbus.h ] || missing="$missing libmodbus-dev"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 if [ -n "$missing" ]; then
