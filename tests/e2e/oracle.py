@@ -13,6 +13,24 @@ Identity = tuple[str, str, int, str, int]
 """Device, epoch, row, point, k: equal for two copies of one reading, different for two readings."""
 
 
+GENERATION_ROWS = 2**40
+"""A log that replaces a damaged one numbers its rows from the next multiple of this."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a gap record says: so many rows of these are missing."""
+
+    device: str
+    reading_class: str
+    reason: str
+    epoch: str
+    first: int
+    last: int
+    rows: int
+    readings: int
+
+
 @dataclass
 class Oracle:
     """Takes messages as they came; says what is wrong with them."""
@@ -21,15 +39,18 @@ class Oracle:
     first_seen: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     """By device and epoch: rows in the order of their first arrival."""
     rows: set[tuple[str, int]] = field(default_factory=set)
+    told: list[Told] = field(default_factory=list)
     duplicated: int = 0
     historical: int = 0
     codes: set[str] = field(default_factory=set)
 
     def take(self, messages: Iterable[Received]) -> None:
-        """Count every data message; a copy that differs from the first one fails at once."""
+        """Count every data and gap message; a copy that differs from the first one fails at once."""
         for message in messages:
             if message.topic.endswith("/data"):
                 self._take(message.json())
+            elif message.topic.endswith("/gap"):
+                self._take_gap(message.json())
 
     def _take(self, body: dict[str, Any]) -> None:
         self.codes.add(body.get("code", ""))
@@ -47,9 +68,39 @@ class Oracle:
                         assert self.readings[identity] == value, f"two values for {identity}"
                     self.readings[identity] = value
 
+    def _take_gap(self, body: dict[str, Any]) -> None:
+        if (body["epoch"], body["row"]) in self.rows:
+            return
+        self.rows.add((body["epoch"], body["row"]))
+        missing = body.get("missing", {"epoch": "", "first": 0, "last": 0})
+        self.told.append(
+            Told(
+                body["device"],
+                body["class"],
+                body["reason"],
+                missing["epoch"],
+                missing["first"],
+                missing["last"],
+                body["rows"],
+                body["readings"],
+            )
+        )
+
     def missing(self, state: Path) -> set[tuple[str, int]]:
         """Return the rows that were ever committed and did not arrive."""
         return committed_rows(state) - self.rows
+
+    def told_rows(self) -> int:
+        """Return how many rows the gap records say are missing."""
+        return sum(one.rows for one in self.told)
+
+    def unexplained(self, state: Path) -> set[tuple[str, int]]:
+        """Return the rows that are missing and that no gap record speaks of."""
+        return {
+            (epoch, row)
+            for epoch, row in self.missing(state)
+            if not any(one.epoch == epoch and one.first <= row <= one.last for one in self.told)
+        }
 
     def unexpected(self, state: Path) -> set[tuple[str, int]]:
         """Return the rows that arrived and were never committed."""
@@ -57,10 +108,11 @@ class Oracle:
 
     def report(self, state: Path) -> str:
         """Return the four numbers."""
-        lost, unexpected = self.missing(state), self.unexpected(state)
+        lost, unexpected = len(self.missing(state)) - self.told_rows(), self.unexpected(state)
+        told = f", told of in {len(self.told)} gap records {self.told_rows()}" if self.told else ""
         return (
-            f"lost {len(lost)}, unexpected {len(unexpected)}, duplicated {self.duplicated}, "
-            f"recovered {self.historical} of {len(self.rows)} rows, {len(self.readings)} readings"
+            f"lost {lost}, unexpected {len(unexpected)}, duplicated {self.duplicated}, "
+            f"recovered {self.historical} of {len(self.rows)} rows, {len(self.readings)} readings{told}"
         )
 
 
@@ -69,4 +121,5 @@ def committed_rows(state: Path) -> set[tuple[str, int]]:
     with closing(sqlite3.connect(f"file:{state / 'outbox.db'}?mode=ro", uri=True)) as db:
         (last,) = db.execute("select seq from sqlite_sequence where name = 'row'").fetchone() or (0,)
         (epoch,) = db.execute("select value from meta where key = 'epoch'").fetchone()
-    return {(epoch, row) for row in range(1, last + 1)}
+    first = last // GENERATION_ROWS * GENERATION_ROWS + 1
+    return {(epoch, row) for row in range(first, last + 1)}

@@ -10,12 +10,10 @@ import pytest
 from edge_agent.errors import OutboxError, OutboxIOError
 from edge_agent.outbox.rows import Stream
 from tests.fault.powerloss import FULL, IO_ERROR, READ_ONLY, Operation, Recorder, last_images, recorded
-from tests.fault.test_powerloss import TABLES, check, memory, noisy, on_file
+from tests.fault.test_powerloss import TABLES, check, noisy, on_file
 from tests.model.outbox_kit import CLOUD, PLANT, numbers, opened
 
-__all__ = ["memory"]
-
-ROUNDS = 12
+ROUNDS = 8
 FAULTS = {
     "a write finds no space": (Operation.WRITE, FULL),
     "a write fails": (Operation.WRITE, IO_ERROR),

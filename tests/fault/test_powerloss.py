@@ -5,7 +5,6 @@ import random
 import shutil
 import sqlite3
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,9 @@ from edge_agent.outbox.rows import Row, Stream
 from edge_agent.outbox.store import Outbox
 from tests.fault.powerloss import Image, Recorder, images, recorded
 from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, batch, drain, numbers, opened, table
-from tests.model.test_outbox_model import MEMORY
 
 TABLES = [table("press-01"), table("cnc-07", "a", "b", "c"), table("meter-3")]
 ROUNDS = 30
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files cost no disk: thousands of images are written."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    folder = MEMORY / f"powerloss-{tmp_path.name}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 def noisy(of: PointTable, number: int, size: int) -> ReadingBatch:
