@@ -1,7 +1,8 @@
 """The ledger of losses, its gap records, and how complete each day is. On the thread of the file.
 
-What is lost is noted in the transaction that loses it. Each entry becomes one gap record, at once or, where losses
-go on and on, after at most a minute, so that a long overrun makes few records.
+What is lost is noted in the transaction that loses it. Each entry becomes one gap record: at once for rows, which
+give way by the hundred; after at most a minute for readings that are not even taken, so that a long overrun makes
+few records.
 """
 
 import json
@@ -26,17 +27,15 @@ MAX_GAPS_IN_COMMIT = 1000
 MAX_DAYS = 400
 REPORT_INTERVAL_S = 60.0
 _Counts = dict[tuple[str, DeviceId], tuple[int, int]]
-_GOES_ON = (Reason.NEWEST, Reason.MEMORY)
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MERGE = """
     UPDATE loss SET
-        row_first = CASE WHEN row_first = 0 THEN :row_first WHEN :row_first = 0 THEN row_first
-                         ELSE min(row_first, :row_first) END,
-        row_last = max(row_last, :row_last), rows = rows + :rows, readings = readings + :readings,
+        row_first = min(row_first, :row_first), row_last = max(row_last, :row_last),
+        rows = rows + :rows, readings = readings + :readings,
         t_first = min(t_first, :t_first_ns), t_last = max(t_last, :t_last_ns), noted_ns = :noted_ns
     WHERE is_reported = 0 AND device = :device AND class = :reading_class AND publisher = :publisher
-        AND epoch = :epoch AND reason = :reason
+        AND epoch = :epoch AND reason = :reason AND (row_first = 0) = (:row_first = 0)
 """
 _INSERT = """
     INSERT INTO loss (device, class, publisher, epoch, row_first, row_last, rows, readings,
@@ -46,7 +45,7 @@ _INSERT = """
 """
 _TO_REPORT = """
     SELECT id, device, publisher, class, rows, readings, t_first, t_last, reason, epoch, row_first, row_last
-    FROM loss WHERE is_reported = 0 AND (:with_all OR reason NOT IN (:newest, :memory)) ORDER BY id LIMIT :limit
+    FROM loss WHERE is_reported = 0 AND (:with_all OR row_first > 0) ORDER BY id LIMIT :limit
 """
 
 
@@ -84,10 +83,8 @@ class Losses:
         if not self._has_new:
             return []
         with_all = with_all or now_s - self._reported_s >= REPORT_INTERVAL_S
-        newest, memory = _GOES_ON
-        found = self._sql.execute(
-            _TO_REPORT, {"with_all": with_all, "newest": newest, "memory": memory, "limit": MAX_GAPS_IN_COMMIT}
-        ).fetchall()
+        about = {"with_all": with_all, "limit": MAX_GAPS_IN_COMMIT}
+        found = self._sql.execute(_TO_REPORT, about).fetchall()
         if with_all and len(found) < MAX_GAPS_IN_COMMIT:
             self._has_new = False
             self._reported_s = now_s if found else self._reported_s
@@ -196,14 +193,13 @@ def in_groups(losses: Iterable[Loss]) -> Iterator[Loss]:
     groups: dict[tuple[object, ...], Loss] = {}
     for loss in losses:
         gap = loss.gap
-        key = (loss.device, loss.publisher, gap.reading_class, gap.reason, gap.epoch)
+        key = (loss.device, loss.publisher, gap.reading_class, gap.reason, gap.epoch, gap.row_first == 0)
         before = groups.get(key)
         groups[key] = loss if before is None else Loss(loss.device, loss.publisher, _joined(before.gap, gap))
     yield from groups.values()
 
 
 def _joined(one: Gap, other: Gap) -> Gap:
-    firsts = [row for row in (one.row_first, other.row_first) if row]
     return Gap(
         one.reading_class,
         one.rows + other.rows,
@@ -212,6 +208,6 @@ def _joined(one: Gap, other: Gap) -> Gap:
         max(one.t_last_ns, other.t_last_ns),
         one.reason,
         one.epoch,
-        min(firsts, default=0),
+        min(one.row_first, other.row_first),
         max(one.row_last, other.row_last),
     )

@@ -70,6 +70,14 @@ class Dropped:
         self.lost[why] = self.lost.get(why, 0) + count
         self.days.append((t_first, DeviceId(device), 0, count))
 
+    def add_letter(self, loss: Loss) -> None:
+        """Count a dead letter that is given up."""
+        gap = loss.gap
+        self.losses.append(loss)
+        self.readings[loss.publisher] = self.readings.get(loss.publisher, 0) + gap.readings
+        self.lost[gap.reason] = self.lost.get(gap.reason, 0) + gap.readings
+        self.days.append((gap.t_first_ns, loss.device, 0, gap.readings))
+
     def add_not_taken(self, loss: Loss) -> None:
         """Count readings that never came into the log."""
         self.losses.append(loss)
@@ -127,16 +135,14 @@ class Retention:
         is_newest = self._options.when_full is WhenFull.DROP_NEWEST
         if self._options.when_full is WhenFull.BLOCK:
             return None
-        if not is_newest:
-            self.evict(need_bytes, dropped)
         ranks = [LOWEST_FIRST.index(row.reading_class) for row, _ in encoded]
         refused = set()
         for at in sorted(range(len(encoded)), key=lambda at: (ranks[at], -at if is_newest else at)):
-            if is_newest:
-                self.evict(need_bytes, dropped, LOWEST_FIRST[: ranks[at]])
+            # Nothing gives way to a lower class; to its own only what is older, if that is to go.
+            self.evict(need_bytes, dropped, LOWEST_FIRST[: ranks[at] + (not is_newest)])
             if self.excess_bytes(need_bytes) <= 0:
                 break
-            refused.add(at)  # where the oldest give way: a single commit is larger than the bound
+            refused.add(at)
             need_bytes -= sizes_bytes[at]
             why = Reason.NEWEST if is_newest else Reason.FULL
             dropped.add_not_taken(loss_of(encoded[at][0], why, epoch))
