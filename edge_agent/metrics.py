@@ -70,6 +70,17 @@ class Metrics:
         self.new_epochs = counter(
             "outbox_new_epochs_total", "Times that the state directory came from another machine.", []
         )
+        self.damaged_files = counter(
+            "outbox_damaged_files_total", "Databases that were damaged and set aside for salvage.", []
+        )
+        self.salvage_progress = gauge(
+            "outbox_salvage_progress", "How far the salvage of a damaged database is, 0 to 1; 1 = all done.", []
+        )
+        self.salvage_progress.set(1)
+        self.salvaged_rows = counter("outbox_salvaged_rows_total", "Rows that came back from damaged databases.", [])
+        self.unsalvaged_rows = counter(
+            "outbox_unsalvaged_rows_total", "Rows of damaged databases that nobody can read any more.", []
+        )
         self.damaged_rows = counter("outbox_damaged_rows_total", "Rows that could not be read back.", [])
 
     def _of_publishers(self) -> None:
@@ -90,6 +101,9 @@ class Metrics:
         self.published_bytes = counter("published_bytes_total", "Payload handed to the broker.", publisher)
         self.acknowledged = counter("acknowledged_readings_total", "Readings that the broker took.", publisher)
         self.refused = counter("refused_messages_total", "Messages that the broker refused.", publisher)
+        self.dead_letters = counter(
+            "dead_letter_rows_total", "Rows refused for what they are, set aside.", publisher
+        )
         self.sessions = counter("publisher_sessions_total", "Sessions established.", publisher)
         self.session_losses = counter("publisher_session_losses_total", "Sessions lost or refused.", publisher)
         self.insecure = gauge("publisher_insecure", "1 if certificate verification is off.", publisher)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.cli import ids
+from edge_agent.cli import dead_letter, ids
 
 app = typer.Typer(
     name="edge-agent",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 outbox_app = typer.Typer(no_args_is_help=True, help="Look into the outbox: what waits, and what is in it.")
 app.add_typer(outbox_app, name="outbox")
+outbox_app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(ids.app, name="ids")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's YAML file.")]

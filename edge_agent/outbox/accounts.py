@@ -11,12 +11,13 @@ from edge_agent.model import PublisherId
 from edge_agent.outbox.ranges import Span
 
 PENDING_SQL = """
-    SELECT coalesce(sum(n), 0) FROM row INDEXED BY row_by_table
+    SELECT coalesce(sum(n), 0) + (SELECT coalesce(sum(n), 0) FROM dead_letter WHERE publisher = ?1)
+    FROM row INDEXED BY row_by_table
     WHERE coalesce((
-        SELECT last FROM acknowledged WHERE publisher = ? AND first <= row.id ORDER BY first DESC LIMIT 1
+        SELECT last FROM acknowledged WHERE publisher = ?1 AND first <= row.id ORDER BY first DESC LIMIT 1
     ), 0) < row.id
 """
-"""What is pending for a publisher, counted: for one that comes new, and to prove the books right."""
+"""Pending for a publisher, dead letters included, counted: for one that comes new, and to check the books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ class Accounts:
     def drop(self, readings: Mapping[PublisherId, int]) -> None:
         """Publishers never get these readings, which were owed to them."""
         for publisher, count in readings.items():
-            self._change(publisher, dropped=count)
+            if publisher in self._books:  # else: a dead letter of one that is configured no longer
+                self._change(publisher, dropped=count)
 
     def drop_missing(self) -> None:
         """Rows are gone of which nobody knows how many readings they held: what is not there is dropped."""

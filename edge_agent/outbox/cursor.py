@@ -123,6 +123,10 @@ class Cursor:
         """
         self._ledger.confirm(self._publisher, row_ids)
 
+    def set_aside(self, row_ids: Iterable[int], reason: str) -> None:
+        """Take rows as refused for what they are: the next commit makes them dead letters of this publisher."""
+        self._ledger.set_aside(self._publisher, row_ids, reason)
+
     def close(self) -> None:
         """End the session: what is unconfirmed is leased again by the next one. Silent when called twice."""
         self._on_close(self)

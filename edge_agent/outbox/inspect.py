@@ -16,6 +16,16 @@ from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.rows import Row
 from edge_agent.outbox.sqlite import COLUMNS, KEPT_SQL, decode_row, parse_table
 
+_LETTERS_SQL = """
+    SELECT id, publisher, reason, noted_ns, row_id AS row, epoch, device, class, n AS readings,
+           t_first AS t_first_ns, t_last AS t_last_ns, length(body) AS bytes
+    FROM dead_letter ORDER BY id
+"""
+_LETTER_SQL = """
+    SELECT publisher, reason, epoch, row_id, dead_letter.device, class, table_version, n, t_first, t_last,
+           codec, crc, anchor, body, content
+    FROM dead_letter LEFT JOIN point_table ON version = table_version WHERE id = ?
+"""
 _BY_DEVICE_SQL = """
     SELECT device, class, sum(rows) AS rows, sum(readings) AS readings
     FROM (SELECT table_version, class, count(*) AS rows, sum(n) AS readings FROM row GROUP BY table_version, class)
@@ -150,6 +160,30 @@ class Export:
                     about_row = {key: row[key] for key in ("epoch", "row", "device", "class")}
                     for reading in row.get("readings", ()):
                         yield about_row | reading
+
+
+def dead_letters(path: Path) -> list[dict[str, Any]]:
+    """Return what brokers refused for what it is, the oldest first, without the readings.
+
+    Raises:
+        OutboxError: there is no outbox at ``path``, or it cannot be read.
+    """
+    with _reader(path) as database:
+        return list(database.query(_LETTERS_SQL))
+
+
+def dead_letter(path: Path, number: int) -> dict[str, Any]:
+    """Return one dead letter with its readings.
+
+    Raises:
+        OutboxError: there is no such dead letter, no outbox at ``path``, or it cannot be read.
+    """
+    with _reader(path) as database:
+        record = database.execute(_LETTER_SQL, (number,)).fetchone()
+    if record is None:
+        raise OutboxError(f"there is no dead letter {number}; see `edge-agent outbox dead-letter list`")
+    publisher, reason, *row, content = record
+    return {"id": number, "publisher": publisher, "reason": reason} | _row(tuple(row), content or "")
 
 
 @contextmanager

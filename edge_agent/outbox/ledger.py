@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.model import PublisherId
-from edge_agent.outbox.losses import Loss
+from edge_agent.outbox.losses import Loss, in_groups
 from edge_agent.outbox.ranges import Ranges, Span
 
 MAX_RELEASED_ROWS = 10_000
@@ -25,6 +25,7 @@ class Plan:
         confirmed: what publishers have newly got through, to be counted.
         damaged: rows that cannot be read back.
         losses: what was lost before it came into the log.
+        letters: rows that a publisher's broker refused for what they are.
     """
 
     acknowledged: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
@@ -32,11 +33,12 @@ class Plan:
     confirmed: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
     damaged: Sequence[Span] = ()
     losses: Sequence[Loss] = ()
+    letters: Sequence[tuple[PublisherId, int, str]] = ()
 
     @property
     def is_something(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.acknowledged or self.released or self.damaged or self.losses)
+        return bool(self.acknowledged or self.released or self.damaged or self.losses or self.letters)
 
 
 class Ledger:
@@ -55,6 +57,7 @@ class Ledger:
         self._fresh: dict[PublisherId, Ranges] = {}
         self._damaged = Ranges()
         self._losses: list[Loss] = []
+        self._letters: list[tuple[PublisherId, int, str]] = []
         self._plan = Plan()
 
     def confirm(self, publisher: PublisherId, row_ids: Iterable[int]) -> None:
@@ -72,6 +75,14 @@ class Ledger:
                 acknowledged.add(row_id)
                 self._fresh.setdefault(publisher, Ranges()).add(row_id)
 
+    def set_aside(self, publisher: PublisherId, row_ids: Iterable[int], reason: str) -> None:
+        """The broker of ``publisher`` refuses rows for what they are: the next commit makes them dead letters."""
+        acknowledged = self.acknowledged[publisher]
+        for row_id in row_ids:
+            if row_id not in acknowledged and row_id in self.kept:
+                acknowledged.add(row_id)
+                self._letters.append((publisher, row_id, reason))
+
     def give_up(self, row_ids: Iterable[int]) -> None:
         """Rows cannot be read back: nobody is owed them any more, and the next commit notes the loss."""
         for row_id in row_ids:
@@ -81,6 +92,34 @@ class Ledger:
     def note(self, loss: Loss) -> None:
         """Readings were lost before they came into the log; the next commit notes it."""
         self._losses.append(loss)
+
+    def renew(
+        self, kept: Ranges, last_id: int, acknowledged: Mapping[PublisherId, Ranges], *, is_new: bool
+    ) -> None:
+        """The file was opened again, or is another one: what it holds counts, and what was confirmed meanwhile."""
+        self.kept, self.last_id = kept, max(last_id, self.last_id)
+        self._damaged = Ranges() if is_new else self._damaged
+        for row_id in (row_id for first, last in self._damaged for row_id in range(first, last + 1)):
+            kept.discard(row_id)
+        for publisher, mine in self.acknowledged.items():
+            there = acknowledged.get(publisher, Ranges())
+            for span in there:
+                mine.add(*span)
+            if mine != there:
+                self._fresh.setdefault(publisher, Ranges())
+                for span in mine:
+                    for fresh in there.gaps(*span):
+                        self._fresh[publisher].add(*fresh)
+
+    def take_back(self, rows: Iterable[Span], acknowledged: Mapping[PublisherId, Ranges]) -> None:
+        """Rows and acknowledgements of a damaged file are back."""
+        for span in rows:
+            self.kept.add(*span)
+        for publisher, there in acknowledged.items():
+            if publisher in self.acknowledged:
+                for span in there:
+                    self.acknowledged[publisher].add(*span)
+                    self._fresh.setdefault(publisher, Ranges()).add(*span)
 
     def owed(self, publisher: PublisherId, first: int, last: int) -> Iterator[Span]:
         """Yield the rows from ``first`` to ``last`` that the publisher has not acknowledged, in id order."""
@@ -93,13 +132,17 @@ class Ledger:
     def plan(self) -> Plan:
         """Return what the next commit has to write."""
         self._plan = Plan(
-            {publisher: self.acknowledged[publisher].spans() for publisher in self._fresh},
+            {
+                one: self.acknowledged[one].spans()
+                for one in self._fresh.keys() | {who for who, *_ in self._letters}
+            },
             _head(self._released(), MAX_RELEASED_ROWS),
             {publisher: fresh.spans() for publisher, fresh in self._fresh.items()},
             self._damaged.spans(),
             self._losses,
+            self._letters,
         )
-        self._fresh, self._damaged, self._losses = {}, Ranges(), []
+        self._fresh, self._damaged, self._losses, self._letters = {}, Ranges(), [], []
         return self._plan
 
     def settle(
@@ -134,7 +177,8 @@ class Ledger:
                 fresh.add(first, last)
         for first, last in self._plan.damaged:
             self._damaged.add(first, last)
-        self._losses = [*self._plan.losses, *self._losses]
+        self._losses = list(in_groups([*self._plan.losses, *self._losses]))
+        self._letters = [*self._plan.letters, *self._letters]
         self._plan = Plan()
 
     def _released(self) -> Ranges:

@@ -28,6 +28,9 @@ class OutboxOptions:
         max_bytes: what the pages in use and SQLite's log may take on disk.
         max_age_s: rows that have been kept for so long, counted while the agent runs, are dropped; None = never.
         when_full: what gives way at ``max_bytes``.
+        reserve_bytes: free space on the disk below which the log does not grow.
+        memory_bytes: readings that wait in memory while the disk takes no writes.
+        dead_letter_bytes: what rows that a broker refused for what they are may take; the oldest give way.
         write_budget_bytes: writing more than this in a day is warned of; None = no budget.
     """
 
@@ -37,4 +40,7 @@ class OutboxOptions:
     max_bytes: int = 4 * 1024**3
     max_age_s: float | None = None
     when_full: WhenFull = WhenFull.DROP_OLDEST
+    reserve_bytes: int = 64 * 1024**2
+    memory_bytes: int = 32 * 1024**2
     write_budget_bytes: int | None = None
+    dead_letter_bytes: int = 16 * 1024**2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edge_agent.clock import Anchor
 from edge_agent.outbox.accounts import Accounts
+from edge_agent.outbox.dead_letters import DeadLetters
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.losses import Days, Loss, Losses, in_groups
 from edge_agent.outbox.options import OutboxOptions, WhenFull
@@ -38,10 +39,11 @@ class Upkeep:
         self.retention = Retention(sql, options)
         self.losses = Losses(sql)
         self.days = Days(sql)
+        self.dead_letters = DeadLetters(sql, options.dead_letter_bytes)
         self._holds_bound = options.when_full is not WhenFull.BLOCK
         self._dropped = Dropped()
 
-    def begin(self, plan: Plan) -> Dropped:
+    def begin(self, plan: Plan, noted_ns: int = 0) -> Dropped:
         """Take note of what publishers got, while it is still in the file, and give up what is damaged."""
         dropped = self._dropped = self.retention.begin(self.accounts.publishers)
         self.days.begin()
@@ -51,6 +53,7 @@ class Upkeep:
             self.accounts.drop_missing()
         for loss in plan.losses:
             dropped.add_not_taken(loss)
+        self.dead_letters.add(plan.letters, noted_ns, dropped)
         for publisher, spans in plan.confirmed.items():
             self.accounts.confirm(publisher, spans)
         return dropped

@@ -7,7 +7,9 @@ rows wait until the whole backlog is sent.
 
 A refused message (PUBACK with a reason from 0x80) is not delivered. The first one of a topic is kept and tried
 again, after pauses that grow; until it goes through, the topic's other rows are left in the outbox and other
-topics go on. What was left is then leased again with a new cursor. Nothing is dropped.
+topics go on. What was left is then leased again with a new cursor. A message that is refused for what it is goes
+row by row after a while; a row that fails alone, again and again over some minutes, is set aside as a dead letter,
+and the topic goes on. So is a row that is larger than anything the broker takes. Nothing is dropped.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from edge_agent.publish.mqtt import Acknowledgement, MqttSession
 from edge_agent.publish.options import MqttOptions, ReplayOptions
 from edge_agent.publish.outgoing import Outgoing, Packer
 from edge_agent.publish.ports import Cursor
+from edge_agent.publish.refusals import Refusals
 from edge_agent.publish.replay import Pace, start_pause_s
 from edge_agent.publish.standing import Standing
 
@@ -49,6 +52,7 @@ class Delivery:
         packer: Packer,
         begin: Callable[[PublisherId], Cursor],
         standing: Standing,
+        refusals: Refusals,
         *,
         clock: Clock,
         random: Callable[[], float],
@@ -58,12 +62,14 @@ class Delivery:
         self._packer = packer
         self._begin = begin
         self._standing = standing
+        self._refusals = refusals
         self._clock = clock
         self._retry_pause = Backoff(FIRST_RETRY_S, options.retry_max_s, random, floor_s=FIRST_RETRY_S / 2)
         self._wake = asyncio.Event()
         self._in_flight: dict[int, tuple[Outgoing, asyncio.Future[str] | None]] = {}
         self._shares = _shares(session.window, options.replay)
-        self._refused: dict[str, Outgoing] = {}
+        self._refused: dict[str, list[Outgoing]] = {}
+        """By topic, what is tried again."""
         self._has_refused = asyncio.Event()
         self._left: set[str] = set()
         """Topics of which rows were leased and not sent, because the topic is refused."""
@@ -163,8 +169,11 @@ class Delivery:
         try:
             packet_id = await self._session.publish(outgoing.message)
         except PayloadRejectedError as exc:
-            # One row is more than this broker takes: it stays in the outbox.
+            # One row is more than this broker takes.
             self._standing.refused(outgoing.message.topic, str(exc))
+            self._set_aside(outgoing, str(exc))
+            if outcome is not None:
+                outcome.set_result("")
             return
         self._in_flight[packet_id] = (outgoing, outcome)
         self._busy[outgoing.stream] += outcome is None
@@ -183,7 +192,9 @@ class Delivery:
         topic = outgoing.message.topic
         if refusal:
             self._standing.refused(topic, refusal)
+            self._refusals.note(outgoing, acknowledgement.reason_code)
         else:
+            self._refusals.forget(outgoing.row_ids)
             self._cursor.confirm(outgoing.row_ids)
             self._standing.accepted(outgoing, acknowledgement.waited_s)
         if outcome is not None:
@@ -193,7 +204,7 @@ class Delivery:
             if refusal and topic in self._refused:
                 self._left.add(topic)
             elif refusal:
-                self._refused[topic] = outgoing
+                self._refused[topic] = [outgoing]
                 self._has_refused.set()
         self._wake.set()
 
@@ -218,10 +229,10 @@ class Delivery:
         while True:
             await self._has_refused.wait()
             await self._clock.sleep(self._retry_pause.next_s())
-            for topic, outgoing in list(self._refused.items()):
-                outcome = asyncio.get_running_loop().create_future()
-                await self._send(outgoing, outcome)
-                if await outcome:
+            for topic in list(self._refused):
+                left = await self._send_again(self._refused[topic])
+                if left:
+                    self._refused[topic] = left
                     continue
                 del self._refused[topic]
                 self._retry_pause.reset()
@@ -230,6 +241,28 @@ class Delivery:
             if not self._refused:
                 self._has_refused.clear()
                 self._standing.refusals_over()
+
+    async def _send_again(self, refused: list[Outgoing]) -> list[Outgoing]:
+        """Send each message, row by row where that may help; return those that are refused again."""
+        left = []
+        for whole in refused:
+            parts = [whole]
+            if self._refusals.should_split(whole):
+                parts = [part for row in whole.rows for part in self._packer.pack(whole.stream, [row])]
+            for outgoing in parts:
+                outcome = asyncio.get_running_loop().create_future()
+                await self._send(outgoing, outcome)
+                refusal = await outcome
+                if refusal and self._refusals.is_hopeless(outgoing):
+                    self._set_aside(outgoing, refusal)
+                elif refusal:
+                    left.append(outgoing)
+        return left
+
+    def _set_aside(self, outgoing: Outgoing, reason: str) -> None:
+        self._cursor.set_aside(outgoing.row_ids, reason)
+        self._refusals.forget(outgoing.row_ids)
+        self._standing.set_aside(outgoing, reason)
 
 
 def _shares(window: int, replay: ReplayOptions) -> dict[Stream, int]:

@@ -55,11 +55,13 @@ class Acknowledgement:
     Attributes:
         refusal: empty if the broker took the message; otherwise its reason (MQTT 5 §3.4.2.1, codes from 0x80).
         waited_s: since publishing.
+        reason_code: of the PUBACK, 0 where there is none.
     """
 
     packet_id: int
     refusal: str
     waited_s: float
+    reason_code: int = 0
 
 
 class MqttSession:
@@ -295,7 +297,7 @@ class MqttSession:
         self._proved = True
         self._acknowledged_s = self._loop.time()
         refusal = _text(reason, properties) if reason.value >= _FIRST_REFUSAL else ""
-        self.on_acknowledged(Acknowledgement(mid, refusal, self._acknowledged_s - sent_s))
+        self.on_acknowledged(Acknowledgement(mid, refusal, self._acknowledged_s - sent_s, reason.value))
 
     def _on_disconnect(
         self, _client: Client, _userdata: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Any

@@ -20,6 +20,8 @@ class Outgoing:
     readings: int
     times_ns: tuple[int, ...]
     """Of each row's first reading."""
+    rows: tuple[Row, ...] = ()
+    """As leased, where there are several: to send them one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Packer:
                 tuple(row.id for row in rows),
                 sum(row.count for row in rows),
                 tuple(row.t_first_ns for row in rows),
+                tuple(rows) if len(rows) > 1 else (),
             )
 
         size = 0

@@ -27,6 +27,10 @@ class Cursor(Protocol):
         """Take these rows as delivered."""
         ...
 
+    def set_aside(self, row_ids: Iterable[int], reason: str) -> None:
+        """Take these rows as refused for what they are: they become dead letters."""
+        ...
+
     def close(self) -> None:
         """End the session: what is unconfirmed is leased again by the next one."""
         ...

@@ -26,6 +26,7 @@ from edge_agent.publish.mqtt import MqttSession
 from edge_agent.publish.options import MqttOptions, ServerOptions
 from edge_agent.publish.outgoing import Packer
 from edge_agent.publish.ports import Codes, Outbox
+from edge_agent.publish.refusals import Refusals
 from edge_agent.publish.standing import Standing
 from edge_agent.together import together
 
@@ -63,6 +64,7 @@ class Publisher:
         self._clock = clock
         self._random = random
         self._standing = Standing(options, metrics, clock)
+        self._refusals = Refusals(clock.monotonic_s)
         self._delivery: Delivery | None = None
 
     async def run(self) -> None:
@@ -179,7 +181,14 @@ class Publisher:
             lambda topic: min(options.message_bytes, session.payload_limit_bytes(topic)),
         )
         return Delivery(
-            options, session, packer, self._outbox.begin, self._standing, clock=self._clock, random=self._random
+            options,
+            session,
+            packer,
+            self._outbox.begin,
+            self._standing,
+            self._refusals,
+            clock=self._clock,
+            random=self._random,
         )
 
     def _status(self, t_ns: int, code: str | None, *, is_online: bool) -> Message:

@@ -24,7 +24,7 @@ class Standing:
         self._since_ns = clock.now_ns()
         self._server: ServerOptions | None = None
         self._last_error = ""
-        self._counts = dict.fromkeys(("sessions", "published", "acknowledged", "refused"), 0)
+        self._counts = dict.fromkeys(("sessions", "published", "acknowledged", "refused", "dead_letters"), 0)
         self._session_log = EdgeLog(_log, clock.monotonic_s, publisher=options.id)
         self._refusal_log = EdgeLog(_log, clock.monotonic_s, publisher=options.id)
         label = options.id
@@ -34,6 +34,7 @@ class Standing:
         self._published_bytes = metrics.published_bytes.labels(label)
         self._acknowledged = metrics.acknowledged.labels(label)
         self._refused = metrics.refused.labels(label)
+        self._dead_letters = metrics.dead_letters.labels(label)
         self._sessions = metrics.sessions.labels(label)
         self._losses = metrics.session_losses.labels(label)
         self._acknowledge_seconds = metrics.acknowledge_seconds.labels(label)
@@ -113,6 +114,15 @@ class Standing:
         self._counts["refused"] += 1
         self._refused.inc()
         self._refusal_log.failed("the broker refuses a message; it is kept", topic=topic, reason=reason)
+
+    def set_aside(self, outgoing: Outgoing, reason: str) -> None:
+        """Rows became dead letters."""
+        self._counts["dead_letters"] += len(outgoing.row_ids)
+        self._dead_letters.inc(len(outgoing.row_ids))
+        _log.warning(
+            "the broker refuses a row for what it is; see `edge-agent outbox dead-letter`",
+            extra={"publisher": self._options.id, "row": outgoing.row_ids[0], "reason": reason},
+        )
 
     def refusals_over(self) -> None:
         """No refused message is left."""

@@ -12,6 +12,7 @@ import pytest
 from edge_agent.errors import BrokerUnavailableError
 from edge_agent.metrics import Metrics
 from edge_agent.model import PublisherId
+from edge_agent.publish import refusals
 from edge_agent.publish.messages import Message
 from edge_agent.publish.mqtt import MqttSession
 from edge_agent.publish.standing import Standing
@@ -162,9 +163,48 @@ async def test_a_small_maximum_packet_size_makes_smaller_messages() -> None:
         raw_broker(Behaviour(properties=limit)) as broker,
         publishing(options_for(broker.port), outbox, metrics=metrics),
     ):
-        await eventually(lambda: outbox.confirmed.get(CLOUD, []) == [*range(1, 21), 22])
+        await eventually(lambda: sorted(outbox.confirmed.get(CLOUD, [])) == list(range(1, 23)))
+    assert [row_id for row_id, _ in outbox.aside] == [21], "row 21 is larger by itself: a dead letter"
+    assert 21 not in [number for published in data(broker) for number in rows_of(published)]
     assert 600 - 150 < max(len(published.payload) for published in data(broker)) < 600
-    assert metrics.refused.labels("cloud")._value.get() == 1, "row 21 is larger by itself: kept, and counted"
+    assert metrics.refused.labels("cloud")._value.get() == 1
+
+
+async def test_a_poisoned_row_becomes_a_dead_letter_and_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refusals, "LASTS_S", 0.3)
+    outbox = MemoryOutbox([make_row(number) for number in range(1, 21)])
+    metrics = Metrics()
+
+    def puback(published: Published) -> int:
+        return 0x99 if published.topic.endswith("data") and 7 in rows_of(published) else 0
+
+    async with (
+        raw_broker(Behaviour(puback=puback)) as broker,
+        publishing(options_for(broker.port), outbox, metrics=metrics) as publisher,
+    ):
+        await eventually(lambda: outbox.aside != [])
+        await eventually(lambda: sorted(outbox.confirmed.get(CLOUD, [])) == list(range(1, 21)))
+        assert [row_id for row_id, _ in outbox.aside] == [7]
+        assert len([one for one in data(broker) if rows_of(one) == [7]]) >= 1
+        assert len([one for one in data(broker) if 7 in rows_of(one)]) >= 3
+        assert publisher.summary()["dead_letters"] == 1
+        outbox.add(21, 3)
+        await eventually(lambda: 23 in outbox.confirmed.get(CLOUD, []))
+
+
+@pytest.mark.parametrize("reason", [QUOTA_EXCEEDED, NOT_AUTHORISED])
+async def test_what_is_refused_for_the_account_is_never_set_aside(
+    reason: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "LASTS_S", 0.0)
+    outbox = MemoryOutbox([make_row(1)])
+    behaviour = Behaviour(puback=lambda published: reason if published.topic.endswith("data") else 0)
+    async with raw_broker(behaviour) as broker, publishing(options_for(broker.port), outbox):
+        await eventually(lambda: len(data(broker)) >= 6)
+    assert outbox.aside == []
+    assert outbox.confirmed.get(CLOUD, []) == []
 
 
 async def test_a_broker_that_keeps_no_retained_messages_is_sent_none() -> None:

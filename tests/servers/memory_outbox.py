@@ -48,6 +48,7 @@ class MemoryOutbox:
         self.rows = list(rows)
         self.confirmed: dict[PublisherId, list[int]] = {}
         self.begun = 0
+        self.aside: list[tuple[int, str]] = []
         self._changed = asyncio.Event()
 
     def append(self, *rows: Row) -> None:
@@ -100,6 +101,11 @@ class MemoryCursor:
 
     def confirm(self, row_ids: Iterable[int]) -> None:
         assert self._is_open, "confirmed after the session was over"
+        self._confirmed += row_ids
+
+    def set_aside(self, row_ids: Iterable[int], reason: str) -> None:
+        assert self._is_open, "set aside after the session was over"
+        self._outbox.aside += [(row_id, reason) for row_id in row_ids]
         self._confirmed += row_ids
 
     def close(self) -> None:
