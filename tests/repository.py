@@ -60,12 +60,29 @@ def readmes_out_of_step() -> Iterator[str]:
             yield f"README.zh-CN.md: {counts[1]} {what}, README.md has {counts[0]}"
 
 
+def unproven() -> Iterator[str]:
+    """Each line of the promise names tests, and they are there."""
+    promise = (ROOT / "docs/promise.md").read_text()
+    for number, line in enumerate(promise.splitlines(), 1):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        is_promise = line.startswith("| ") and cells[0] != "Promise"
+        named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(\w+)`", line)
+        if is_promise and not named:
+            yield f"docs/promise.md:{number}: names no test: {cells[0]}"
+        for path, name in named:
+            file = ROOT / path
+            if not file.is_file() or not re.search(
+                rf"^(async )?def {name}\(|^{name} = |^class {name}\b", file.read_text(), re.MULTILINE
+            ):
+                yield f"docs/promise.md:{number}: there is no {path}::{name}"
+
+
 def main() -> int:
     if "--write" in sys.argv:
         for name, content in generated().items():
             (ROOT / name).write_text(content())
         return 0
-    problems = [*too_long(), *outdated(), *readmes_out_of_step()]
+    problems = [*too_long(), *outdated(), *readmes_out_of_step(), *unproven()]
     print("\n".join(problems) or "repository: nothing to complain about")
     return bool(problems)
 
