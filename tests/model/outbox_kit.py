@@ -51,6 +51,7 @@ async def opened(
     clock: Clock | None = None,
     metrics: Metrics | None = None,
     machine: str = "m",
+    starts_now: Sequence[PublisherId] = (),
     **changes: Any,
 ) -> AsyncIterator[Outbox]:
     outbox = await Outbox.open(
@@ -59,6 +60,7 @@ async def opened(
         clock=clock or SystemClock(),
         metrics=metrics or Metrics(),
         machine=machine,
+        starts_now=starts_now,
     )
     try:
         yield outbox

@@ -15,7 +15,7 @@ from edge_agent.outbox.rows import Stream
 from edge_agent.outbox.store import FILE_NAME
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeClock
-from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, batch, drain, fill, named, numbers, opened, table
+from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, account, batch, drain, fill, named, numbers, opened, table
 
 PRESS = table("press-01", "a", "b")
 CNC = table("cnc-07", "a")
@@ -335,3 +335,50 @@ async def test_rows_that_come_back_behind_what_was_leased_are_replayed(tmp_path:
         assert all(row.historical for row in back)
         assert numbers([first, second]) == [10, 11]
         assert numbers(await drain(cursor, Stream.LIVE, confirm=False)) == [15]
+
+
+async def test_a_new_publisher_starts_at_the_oldest_row_or_at_what_comes_from_now_on(tmp_path: Path) -> None:
+    late = PublisherId("mes")
+    async with opened(tmp_path, CLOUD) as outbox:
+        await fill(outbox, PRESS, 1, 2)
+    async with opened(tmp_path, CLOUD, PLANT, late, starts_now=[late]) as outbox:
+        await fill(outbox, PRESS, 3)
+        assert account(outbox, PLANT) == {"committed": 3, "confirmed": 0, "dropped": 0, "pending": 3}
+        assert account(outbox, late) == {"committed": 1, "confirmed": 0, "dropped": 0, "pending": 1}
+        assert numbers(await drain(outbox.begin(PLANT), confirm=False)) == [1, 2, 3]
+        assert numbers(await drain(outbox.begin(late), confirm=False)) == [3]
+    async with opened(tmp_path, CLOUD, PLANT, late, starts_now=[late, CLOUD]) as outbox:  # it is not new any more
+        assert numbers(await drain(outbox.begin(late), confirm=False)) == [3]
+        assert numbers(await drain(outbox.begin(CLOUD), confirm=False)) == [1, 2, 3]
+
+
+async def test_a_renamed_publisher_or_device_touches_nothing_of_the_others(tmp_path: Path) -> None:
+    async with opened(tmp_path, CLOUD, PLANT) as outbox:
+        await fill(outbox, PRESS, 1)
+        await fill(outbox, CNC, 2)
+        await drain(outbox.begin(CLOUD))
+        outbox.begin(PLANT).confirm([1])
+    renamed = PublisherId("plant-2")
+    async with opened(tmp_path, CLOUD, renamed) as outbox:  # plant became plant-2, press-01 became press-02
+        await fill(outbox, table("press-02", "a", "b"), 3)
+        assert account(outbox, CLOUD) == {"committed": 3, "confirmed": 2, "dropped": 0, "pending": 1}
+        assert account(outbox, renamed) == {"committed": 2, "confirmed": 0, "dropped": 0, "pending": 2}
+        rows = await drain(outbox.begin(renamed), confirm=False)
+        assert [row.table.device for row in rows] == ["cnc-07", "press-02"], "both had the first"
+        assert numbers(await drain(outbox.begin(CLOUD), confirm=False)) == [3]
+    async with opened(tmp_path, CLOUD, PLANT) as outbox:  # and back: it has not forgotten
+        assert numbers(await drain(outbox.begin(PLANT), confirm=False)) == [2, 3]
+        assert account(outbox, PLANT)["pending"] == 2
+
+
+async def test_accounts_are_exact_across_restarts(tmp_path: Path) -> None:
+    for life in range(1, 4):
+        async with opened(tmp_path, CLOUD, PLANT) as outbox:
+            await fill(outbox, PRESS, life)
+            await outbox.append(PRESS, batch(PRESS, 10 + life, (0, 1)))
+            cursor = outbox.begin(CLOUD)
+            await drain(cursor)
+            await outbox.flush()
+            expected = {"committed": 3 * life, "dropped": 0}
+            assert account(outbox, CLOUD) == expected | {"confirmed": 3 * life - 2, "pending": 2}
+            assert account(outbox, PLANT) == expected | {"confirmed": 0, "pending": 3 * life}
