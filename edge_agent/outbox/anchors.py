@@ -31,6 +31,7 @@ class Anchors:
         self._offsets_ns: dict[int, tuple[str, int]] = {}
         self._synced: dict[str, int] = {}
         self._new: list[Entry] = []
+        self._entries: dict[int, Anchor] = {}
         self._last = 0
         for number, anchor in known:
             self._keep(number, anchor)
@@ -68,12 +69,20 @@ class Anchors:
         """These are on disk."""
         self._new = self._new[len(written) :]
 
+    def renew(self, known: Iterable[Entry], *, is_new: bool) -> None:
+        """Take what is in a file; if it is a new one, the next commit writes them all."""
+        for number, anchor in known:
+            self._keep(number, anchor)
+        if is_new:
+            self._new = sorted(self._entries.items())[-MAX_ANCHORS:]
+
     def _add(self, anchor: Anchor) -> None:
         self._new.append((self._last + 1, anchor))
         self._keep(self._last + 1, anchor)
 
     def _keep(self, number: int, anchor: Anchor) -> None:
         self._last = max(self._last, number)
+        self._entries[number] = anchor
         if anchor.is_synced:
             self._synced.setdefault(anchor.boot_id, anchor.offset_ns)
         else:

@@ -34,11 +34,18 @@ _BY_KIND: dict[int, type[OutboxError]] = {
     sqlite3.SQLITE_FULL: OutboxFullError,
     sqlite3.SQLITE_CORRUPT: OutboxCorruptError,
     sqlite3.SQLITE_NOTADB: OutboxCorruptError,
+    sqlite3.SQLITE_ERROR: OutboxCorruptError,  # our SQL is sound, so a table or a function of it is not there
+    sqlite3.SQLITE_CONSTRAINT: OutboxCorruptError,  # an id or a value that cannot be there, is
+    sqlite3.SQLITE_MISMATCH: OutboxCorruptError,
+    sqlite3.SQLITE_TOOBIG: OutboxCorruptError,
     sqlite3.SQLITE_READONLY: OutboxReadOnlyError,
     sqlite3.SQLITE_CANTOPEN: OutboxReadOnlyError,
     sqlite3.SQLITE_PERM: OutboxReadOnlyError,
     sqlite3.SQLITE_IOERR: OutboxReadOnlyError,
 }
+
+_NOT_TEXT = sqlite3.SQLITE_MISMATCH
+"""What the module sqlite3 raises of its own, without a code: a text that is no UTF-8."""
 
 _ADVICE: dict[type[OutboxError], str] = {
     OutboxFullError: "; no space left, free some on the disk",
@@ -53,7 +60,7 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        kind = _kind(getattr(exc, "sqlite_errorcode", 0))
+        kind = _kind(getattr(exc, "sqlite_errorcode", _NOT_TEXT))
         raise kind(f"{path}: {exc}{_ADVICE.get(kind, '')}") from exc
 
 

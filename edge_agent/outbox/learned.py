@@ -31,6 +31,13 @@ class Learned:
         changed.clear()
         return [(device, key, self._devices[device].get(key)) for device, key in sorted(self._taken)]
 
+    def renew(self, entries: Iterable[tuple[DeviceId, str, str]] = (), *, is_new: bool = True) -> None:
+        """Take ``entries`` where there is nothing newer; if the file is a new one, the next commit writes all."""
+        for device, key, value in entries:
+            self._devices.setdefault(device, {}).setdefault(key, value)
+        if is_new:
+            self._changed |= {(device, key) for device, values in self._devices.items() for key in values}
+
     def settle(self) -> None:
         """What was taken is on disk."""
         self._taken = set()

@@ -7,14 +7,14 @@ checkpoints (SQLite before 3.51.3 can lose pages with two); readers open the fil
 import logging
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge_agent.clock import Anchor
-from edge_agent.errors import OutboxCorruptError
+from edge_agent.errors import OutboxCorruptError, OutboxFullError, OutboxReadOnlyError
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
 from edge_agent.outbox import codec
 from edge_agent.outbox.accounts import Books
@@ -24,9 +24,11 @@ from edge_agent.outbox.faults import translated
 from edge_agent.outbox.learned import Entry
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, decode_gap, encode_gap
+from edge_agent.outbox.mark import Mark
 from edge_agent.outbox.migrations import migrate
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.reserve import Reserve
 from edge_agent.outbox.retention import GAP_KIND, Dropped, Encoded
 from edge_agent.outbox.rows import Row
 from edge_agent.outbox.upkeep import Moment, Upkeep
@@ -39,6 +41,8 @@ _SPARE_PAGES = 4096
 """Free pages that stay in the file for reuse; more go back to the file system, ``_SHRINK_PAGES`` a commit."""
 _SHRINK_PAGES = 512
 _NO_MOMENT = Moment()
+GENERATION_ROWS = 2**40
+"""Row ids of a new file that follows a damaged one begin at the next multiple of this."""
 
 KEPT_SQL = """
     SELECT min(id), max(id)
@@ -111,6 +115,25 @@ class Read:
     last_id: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SavedRow:
+    """A row of a file that was damaged, on its way back; its columns as they were."""
+
+    table: PointTable
+    anchor: Anchor | None
+    epoch: str
+    id: int
+    device: str
+    word: str
+    count: int
+    t_first_ns: int
+    t_last_ns: int
+    codec: int
+    crc: int
+    body: bytes
+    kind: int
+
+
 class LogFile:
     """The open database. Every method runs on the thread that opened it and blocks.
 
@@ -127,6 +150,9 @@ class LogFile:
     def __init__(self, path: Path, machine: str, now_ns: int, options: OutboxOptions | None = None) -> None:
         self._path = path
         self._wear = Wear()
+        options = options or OutboxOptions(path.parent)
+        self._mark = Mark(path.parent)
+        self._reserve = Reserve(path.parent, options.reserve_bytes)
         self._versions: dict[tuple[DeviceId, str], int] = {}
         self._tables: dict[int, PointTable] = {}
         with translated(path):
@@ -135,7 +161,7 @@ class LogFile:
                 self._sql.execute("PRAGMA synchronous = FULL")
                 migrate(self._sql, path)
                 self._sql.execute("PRAGMA mmap_size = 0")
-                self.upkeep = Upkeep(self._sql, options or OutboxOptions(path.parent))
+                self.upkeep = Upkeep(self._sql, options)
                 with self._transaction():
                     self._has_moved = self._claim(machine, now_ns)
                 self.epoch = str(self._meta("epoch"))
@@ -154,12 +180,58 @@ class LogFile:
             with self._transaction():
                 self._configure(publishers, now_ns, starts_now)
             acknowledged = {publisher: Ranges() for publisher in publishers}
+            last_id = self._last_id()
             for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
-                if publisher in acknowledged:
-                    acknowledged[publisher].add(first, last)
+                if publisher in acknowledged and 0 < first <= min(last, last_id):  # else: damaged
+                    acknowledged[publisher].add(first, min(last, last_id))
             learned = self._sql.execute("SELECT device, key, value FROM learned").fetchall()
-            kept = Ranges(self._sql.execute(KEPT_SQL))
-            return Loaded(kept, self._last_id(), acknowledged, learned, self._anchors(), self._has_moved)
+            kept = _kept(self._sql.execute(KEPT_SQL).fetchall(), last_id)
+            return Loaded(kept, last_id, acknowledged, learned, self._anchors(), self._has_moved)
+
+    def begin_at(self, first_id: int) -> None:
+        """Let the ids of a new file begin behind ``first_id``."""
+        with translated(self._path), self._transaction():
+            self._sql.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('row', ?)", (first_id,))
+            self._sql.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('generation', ?)", (str(first_id // GENERATION_ROWS),)
+            )
+
+    def restore(
+        self, saved: Sequence[tuple[SavedRow, int | None]], has: Mapping[PublisherId, Ranges]
+    ) -> tuple[Ranges, Books]:
+        """Put rows back under their own epoch and id, each with the number of its anchor.
+
+        Args:
+            saved: rows of a file that was set aside.
+            has: what publishers got already; they are owed the rest.
+
+        Returns:
+            the rows that were not there yet, and the accounts.
+
+        Raises:
+            OutboxError: as for ``write``; nothing was restored.
+        """
+        restored, accounts = Ranges(), self.upkeep.accounts
+        with translated(self._path):
+            try:
+                with self._transaction():
+                    for row, anchor in saved:
+                        if self._restore(row, anchor):
+                            restored.add(row.id)
+                            accounts.owe(row.count, [one for one, ids in has.items() if row.id not in ids])
+                    accounts.write()
+            except BaseException:
+                self._versions.clear()
+                accounts.fail()
+                raise
+            accounts.settle()
+        return restored, accounts.books()
+
+    def _restore(self, row: SavedRow, anchor: int | None) -> bool:
+        values = (row.device, row.word, self._version(row.table), row.count, row.t_first_ns, row.t_last_ns)
+        end = (row.codec, row.crc, row.body, row.kind, anchor)
+        insert = _INSERT_ROW.replace("INSERT", "INSERT OR IGNORE", 1)
+        return self._sql.execute(insert, (row.epoch, row.id, *values, *end)).rowcount > 0
 
     def _configure(
         self, publishers: Sequence[PublisherId], now_ns: int, starts_now: Collection[PublisherId]
@@ -205,6 +277,22 @@ class LogFile:
             OutboxError: somebody else holds the file; may be tried again.
         """
         encoded = [(row, codec.encode(row.batches)) for row in rows]  # before the transaction: keep it short
+        self.upkeep.retention.may_grow = self._reserve.may_grow
+        try:
+            written = self._commit(encoded, first_id, plan, learned, moment)
+        except OutboxFullError:
+            if not self._reserve.throw_off():
+                raise
+            written = self._commit(encoded, first_id, plan, learned, moment)
+        self._mark.write(first_id + len(written.rows) - 1)
+        with suppress(OutboxFullError, OutboxReadOnlyError):  # the commit is on disk, whatever becomes of this
+            self._shrink()
+        self._reserve.take_on()
+        return replace(written, size_bytes=self.size_bytes(), written_bytes=self._wear.take())
+
+    def _commit(
+        self, encoded: Sequence[Encoded], first_id: int, plan: Plan, learned: Sequence[Entry], moment: Moment
+    ) -> Written:
         with translated(self._path):
             try:
                 with self._transaction():
@@ -213,15 +301,14 @@ class LogFile:
                 self._versions.clear()
                 self.upkeep.fail()
                 raise
-            self.upkeep.settle()
-            self._shrink()
-        return replace(written, size_bytes=self.size_bytes(), written_bytes=self._wear.take())
+        self.upkeep.settle()
+        return written
 
     def _write(
         self, encoded: Sequence[Encoded], first_id: int, plan: Plan, learned: Sequence[Entry], moment: Moment
     ) -> Written:
         upkeep = self.upkeep
-        dropped = upkeep.begin(plan)
+        dropped = upkeep.begin(plan, moment.wall_ns)
         self._store(plan, learned)
         self._store_anchors(moment.anchors)
         admitted = upkeep.admit(encoded, self.epoch)
@@ -262,6 +349,22 @@ class LogFile:
                 self._read_one_by_one(last, read)
             if read.last_id < last:
                 break
+
+    def change_dead_letters(self, ids: Iterable[int] | None, *, put_back: bool, now_ns: int) -> int:
+        """Put dead letters back into the log, or give them up; None = all. Return how many there were."""
+        letters = self.upkeep.dead_letters
+        with translated(self._path), self._transaction():
+            publishers = [one for (one,) in self._sql.execute("SELECT id FROM publisher WHERE configured = 1")]
+            self.upkeep.accounts.open(publishers, ())
+            chosen = letters.ids() if ids is None else ids
+            if put_back:
+                return letters.put_back(chosen)
+            moment = Moment(now_ns, is_last=True)
+            dropped = self.upkeep.begin(Plan())
+            count = letters.give_up(chosen, dropped)
+            self.upkeep.taken([], self._last_id(), moment)  # the agent writes the gap records when it starts
+            self.upkeep.end([], moment)
+            return count
 
     def size_bytes(self) -> int:
         """Return what the database and its log take on disk."""
@@ -373,14 +476,15 @@ class LogFile:
         return row, others
 
     def _shrink(self) -> None:
-        if self._sql.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
-            # Not execute: it steps a statement without columns once, which frees one page.
-            self._sql.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
+        with translated(self._path):
+            if self._sql.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
+                # Not execute: it steps a statement without columns once, which frees one page.
+                self._sql.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
 
     def _read_span(self, first: int, last: int, read: Read) -> None:
         with translated(self._path), closing(self._sql.execute(_SELECT_ROWS, (first, last))) as records:
             for record in records:
-                row_id, body_bytes = record[1], len(record[-1])
+                row_id, body_bytes = record[1], len(record[-1] or b"")
                 if read.rows_left <= 0 or (read.bytes_left < body_bytes and read.rows):
                     return
                 read.rows_left -= 1
@@ -433,6 +537,13 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
     Raises:
         OutboxCorruptError: it is not as it was written.
     """
+    try:
+        return _decode_row(record, table, historical=historical)
+    except (TypeError, ValueError, OverflowError) as exc:  # a value of another kind than the column's
+        raise OutboxCorruptError(f"row {record[1]} cannot be read back: {exc}") from exc
+
+
+def _decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -> Row:
     epoch, row_id, device, word, _, count, t_first, t_last, number, crc, anchor, body = record
     if number not in {codec.CODEC, GAP_CODEC} or device != table.device:
         raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
@@ -461,3 +572,14 @@ def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) ->
         body_bytes=len(body),
         anchor=anchor,
     )
+
+
+def _kept(spans: Sequence[Span], last_id: int) -> Ranges:
+    """Return the ids in the log.
+
+    Raises:
+        OutboxCorruptError: there are some that were never given.
+    """
+    if any(not 0 < first <= last <= last_id for first, last in spans):
+        raise OutboxCorruptError(f"the log names rows beyond its end, {last_id}")
+    return Ranges(spans)

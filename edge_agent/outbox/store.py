@@ -6,35 +6,52 @@ what is buffered, what was acknowledged and what may be let go, and puts it into
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edge_agent.clock import Clock
-from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError
+from edge_agent.errors import (
+    OutboxCorruptError,
+    OutboxError,
+    OutboxFullError,
+    OutboxIOError,
+    OutboxReadOnlyError,
+)
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch
 from edge_agent.outbox.accounts import Books
 from edge_agent.outbox.anchors import Anchors
-from edge_agent.outbox.buffer import Buffer
+from edge_agent.outbox.buffer import MAX_COMMIT_BYTES, Buffer
 from edge_agent.outbox.cursor import Cursor, RowCache
-from edge_agent.outbox.directory import DirectoryLock, machine_name
 from edge_agent.outbox.learned import Learned
 from edge_agent.outbox.ledger import Ledger
-from edge_agent.outbox.options import OutboxOptions
-from edge_agent.outbox.ranges import Span
-from edge_agent.outbox.rows import Reason
-from edge_agent.outbox.sqlite import Loaded, LogFile, Read, Written
+from edge_agent.outbox.losses import EVERYBODY, Loss
+from edge_agent.outbox.options import OutboxOptions, WhenFull
+from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.recovery import FILE_NAME, Keeper, Known, OpenedFile
+from edge_agent.outbox.rows import Gap, Reason
+from edge_agent.outbox.salvage import Survey
+from edge_agent.outbox.salvager import Salvager
+from edge_agent.outbox.sqlite import LogFile, Read, SavedRow, Written
 from edge_agent.outbox.upkeep import Moment
+from edge_agent.outbox.waiting import end_of
 from edge_agent.outbox.wear import Budget
+from edge_agent.together import together
 
 __all__ = ["FILE_NAME", "Cursor", "Outbox"]
 
 _log = logging.getLogger(__name__)
 
-FILE_NAME = "outbox.db"
 BUFFER_COMMITS = 8
 """``append`` waits while readings of this many full commits are in memory."""
+
+TRIES = 3
+"""After so many failed commits the file is opened again."""
+
+MAX_REPLACEMENTS = 3
+REPLACEMENTS_S = 600.0
+"""More damaged files than that in this time are no accident: the disk or the memory of the machine fails."""
 
 CACHE_COMMITS = 4
 """Committed rows of this many full commits stay decoded in memory for live leases."""
@@ -51,36 +68,39 @@ class Outbox:
         tick_s: monotonic time of the last turn of ``run``.
     """
 
-    def __init__(
-        self, options: OutboxOptions, opened: "_Opened", thread: ThreadPoolExecutor, clock: Clock, metrics: Metrics
-    ) -> None:
-        self.epoch = opened.file.epoch
+    def __init__(self, keeper: Keeper, thread: ThreadPoolExecutor, clock: Clock, metrics: Metrics) -> None:
+        options = keeper.options
+        self.epoch = ""
         self.tick_s = clock.monotonic_s()
         self._options = options
-        self._lock = opened.lock
-        self._file = opened.file
+        self._keeper = keeper
         self._thread = thread
         self._clock = clock
         self._metrics = metrics
-        self._ledger = Ledger(opened.loaded.kept, opened.loaded.last_id, opened.loaded.acknowledged)
-        self._learned = Learned(opened.loaded.learned)
-        self._anchors = Anchors(opened.loaded.anchors)
+        self._ledger = Ledger(Ranges(), 0, {publisher: Ranges() for publisher in keeper.publishers})
+        self._learned = Learned()
+        self._anchors = Anchors()
         self._buffer = Buffer()
         self._cache = RowCache(CACHE_COMMITS * options.commit_bytes)
         self._cursors: set[Cursor] = set()
         self._committing = asyncio.Lock()
         self._due = asyncio.Event()
         self._room = asyncio.Event()
-        self._size_bytes = opened.size_bytes
+        self._mended = asyncio.Event()
+        self._size_bytes = 0
         self._committed = 0
         self._damaged_rows = 0
         self._lost = dict.fromkeys(Reason, 0)
-        self._books: Books = opened.books
-        self._used_bytes = opened.used_bytes
+        self._books: Books = {}
+        self._used_bytes = 0
         self._budget = Budget(options.write_budget_bytes, self.tick_s)
         self._kept_up_s = self.tick_s
         self._trouble: OutboxError | None = None
+        self._tries = 0
+        self._is_shedding = False
+        self._replaced_s: list[float] = []
         self._is_closed = False
+        self._salvager = Salvager(self, options.directory, clock, metrics)
         for reason in Reason:
             metrics.lost.labels(reason.value)  # there from the start, at 0
         self._show()
@@ -113,63 +133,82 @@ class Outbox:
 
         Raises:
             OutboxError: another process has the directory, it cannot be used, or a newer release wrote the file.
-            OutboxCorruptError: the file is damaged.
 
-        On cancellation nothing stays open.
+        A damaged file is set aside, and what can be read of it comes back while the agent runs. Where the disk
+        takes no writes the outbox begins in memory. On cancellation nothing stays open.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(thread, _Opened, options, publishers, machine, clock.now_ns(), starts_now)
-        cancelled = await _end_of(opening)
+        keeper = Keeper(options, publishers, machine, starts_now)
+        opening = asyncio.get_running_loop().run_in_executor(thread, keeper.lock)
+        cancelled = await end_of(opening)
         try:
-            outbox = cls(options, opening.result(), thread, clock, metrics)
+            opening.result()
+            outbox = cls(keeper, thread, clock, metrics)
+            cancelled = await outbox._begin() or cancelled
         except BaseException:
+            thread.submit(keeper.close)
             thread.shutdown(wait=False)
             raise
-        if opening.result().loaded.has_moved:
-            metrics.new_epochs.inc()
-            _log.warning(
-                "the state directory comes from another machine; new readings get a new epoch",
-                extra={"directory": str(options.directory), "epoch": outbox.epoch},
-            )
         if cancelled is not None:
             await outbox.close()
             raise cancelled
         return outbox
 
+    async def _begin(self) -> asyncio.CancelledError | None:
+        opening = self._on_thread(self._keeper.reopen, self._clock.now_ns())
+        cancelled = await end_of(opening)
+        try:
+            self._install(opening.result())
+        except (OutboxFullError, OutboxReadOnlyError) as exc:
+            self._enter_trouble(exc)
+        self._show()
+        return cancelled
+
     async def append(self, table: PointTable, batch: ReadingBatch) -> None:
         """Put readings behind those of their device; they are durable with the next commit, alarms at once.
 
-        Waits while too much is in memory. On cancellation while it waits nothing was taken.
+        Waits while too much is in memory. While the disk takes no writes it does not wait, unless the policy is
+        to block; the least precious readings in memory give way then. On cancellation while it waits nothing was
+        taken.
 
         Raises:
             ValueError: the batch is malformed or does not fit the table (a bug of the driver).
         """
-        while self._buffer.size_bytes >= BUFFER_COMMITS * self._options.commit_bytes:
+        while self._is_waited_for:
             self._room.clear()
             await self._room.wait()
         anchor = self._anchors.number_of(self._clock.anchor_of(batch.time_ns))
         is_urgent = self._buffer.add(table, batch, anchor)
-        if is_urgent or self._buffer.new_bytes >= self._options.commit_bytes:
+        if self._trouble is not None:
+            self._shed()
+        elif is_urgent or self._buffer.new_bytes >= self._options.commit_bytes:
             self._due.set()
+
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether there is so much in memory that devices have to wait for the disk."""
+        if self._trouble is not None and self._options.when_full is not WhenFull.BLOCK:
+            return False
+        return self._buffer.size_bytes >= BUFFER_COMMITS * self._options.commit_bytes
 
     async def run(self) -> None:
         """Commit at the configured interval, or earlier when there is enough or an alarm, until cancelled.
 
-        When there is no space the readings stay in memory and the commit is tried again at the interval. On
-        cancellation what is buffered is committed.
+        While the disk takes no writes the readings stay in memory and the commit is tried again at the interval; a
+        damaged file is set aside and a new one begun. On cancellation what is buffered is committed.
 
         Raises:
             OutboxIOError: the disk failed; only a new start can say what is on it.
-            OutboxCorruptError: the file is damaged.
         """
         try:
-            while True:
-                self.tick_s = self._clock.monotonic_s()
-                await self._until_due()
-                await self._try_commit()
+            async with together(OutboxError) as group:
+                group.create_task(self._salvager.run(), name="outbox:salvage")
+                while True:
+                    self.tick_s = self._clock.monotonic_s()
+                    await self._until_due()
+                    await self._try_commit()
         except asyncio.CancelledError:
-            await self._try_commit()
+            await self._try_commit(is_last=True)
             raise
 
     async def flush(self) -> None:
@@ -180,7 +219,8 @@ class Outbox:
 
         On cancellation the commit, once begun, goes to its end.
         """
-        await self._commit()
+        for _ in range(1 + self._buffer.size_bytes // MAX_COMMIT_BYTES):
+            await self._commit()
 
     def begin(self, publisher: PublisherId) -> Cursor:
         """Begin a session of a configured publisher: what is committed from now on is live, the rest replay.
@@ -238,19 +278,20 @@ class Outbox:
             return
         self._is_closed = True
         try:
-            if self._trouble is None or not _is_final(self._trouble):
-                await self._commit()
+            if not _is_final(self._trouble):
+                await self._mend()
+                await self.flush()
         except OutboxError:
             _log.exception("readings in memory are lost", extra={"readings": self._buffer.readings})
         finally:
-            cancelled = await _end_of(self._on_thread(self._file.close))
+            cancelled = await end_of(self._on_thread(self._keeper.close))
             self._thread.shutdown(wait=False)
-            self._lock.release()
         if cancelled is not None:
             raise cancelled
 
     async def _until_due(self) -> None:
         if self._trouble is not None and not _is_final(self._trouble):
+            self._room.set()
             await self._clock.sleep(self._options.commit_interval_s)
             return
         async with asyncio.TaskGroup() as group:
@@ -262,13 +303,131 @@ class Outbox:
         await self._clock.sleep(self._options.commit_interval_s)
         self._due.set()
 
-    async def _try_commit(self) -> None:
+    async def _try_commit(self, *, is_last: bool = False) -> None:
         """Commit; what does not fit on the disk now stays in memory for the next time."""
         try:
-            await self._commit()
+            await self._mend()
+            await (self.flush() if is_last else self._commit())
+            if self._buffer.new_bytes >= self._options.commit_bytes:
+                self._due.set()
         except OutboxError as exc:
             if _is_final(exc):
                 raise
+
+    async def _mend(self) -> None:
+        """Replace a damaged file; open one again that takes no writes, which may be due to how it was opened."""
+        async with self._committing:
+            now_ns, cancelled = self._clock.now_ns(), None
+            if isinstance(self._trouble, OutboxCorruptError):
+                known = Known(self._ledger.kept, self._ledger.last_id, self._ledger.acknowledged)
+                mending = self._on_thread(self._keeper.replace, now_ns, str(self._trouble), known)
+            elif self._file is None or (self._tries and self._tries % TRIES == 0):
+                mending = self._on_thread(self._keeper.reopen, now_ns)
+            else:
+                return
+            self._tries += 1
+            cancelled = await end_of(mending)
+            try:
+                self._install(mending.result())
+            except OutboxError as exc:
+                self._enter_trouble(exc)
+                raise
+            finally:
+                if cancelled is not None:
+                    raise cancelled
+
+    def _install(self, opened: OpenedFile) -> None:
+        """Go on with what is in a file that was just opened, and with what is in memory."""
+        loaded, self.epoch = opened.loaded, opened.file.epoch
+        self._ledger.renew(loaded.kept, loaded.last_id, loaded.acknowledged, is_new=opened.set_aside is not None)
+        self._size_bytes, self._used_bytes, self._books = opened.size_bytes, opened.used_bytes, opened.books
+        self._learned.renew(loaded.learned, is_new=opened.set_aside is not None)
+        self._anchors.renew(loaded.anchors, is_new=opened.set_aside is not None)
+        for cursor in self._cursors:
+            cursor.rewind(1, max(loaded.last_id, 1))
+        if loaded.has_moved:
+            self._metrics.new_epochs.inc()
+            _log.warning(
+                "the state directory comes from another machine; new readings get a new epoch",
+                extra={"directory": str(self._options.directory), "epoch": self.epoch},
+            )
+        if opened.set_aside is not None:
+            self._metrics.damaged_files.inc()
+            self._cache.clear()
+            _log.error(
+                "the outbox is damaged; it is set aside and what can be read of it comes back in time",
+                extra={"folder": str(opened.set_aside), "epoch": self.epoch},
+            )
+            self._enter_replaced()
+        if opened.is_salvage_due:
+            self._salvager.wake()
+
+    def _enter_replaced(self) -> None:
+        now_s = self._clock.monotonic_s()
+        self._replaced_s = [then_s for then_s in self._replaced_s if now_s - then_s < REPLACEMENTS_S] + [now_s]
+        if len(self._replaced_s) > MAX_REPLACEMENTS:
+            raise OutboxIOError(
+                "the outbox is damaged again and again; check the disk and the memory of the machine"
+            )
+
+    def _shed(self) -> None:
+        """Keep memory within its bound while the disk takes no writes."""
+        shed = self._buffer.shed(self._options.memory_bytes)
+        for row in shed:
+            word, times = row.reading_class.value, row.time_span()
+            gap = Gap(word, 0, row.count, *times, Reason.MEMORY, self.epoch, 0, 0)
+            self._ledger.note(Loss(row.table.device, EVERYBODY, gap))
+        if shed and not self._is_shedding:
+            self._is_shedding = True
+            _log.error(
+                "memory is full and the disk takes no writes: readings are lost",
+                extra={"readings": sum(row.count for row in shed)},
+            )
+        self._metrics.buffered.set(self._buffer.readings)
+
+    @property
+    def _file(self) -> LogFile | None:
+        return self._keeper.file
+
+    async def restore(self, rows: Sequence[SavedRow]) -> int:
+        """Put rows of a damaged file back; return how many were not there yet.
+
+        Raises:
+            OutboxError: the disk takes none at present; nothing was restored.
+        """
+        async with self._committing:
+            is_owed = self.owed()
+            numbered = [(row, self._anchors.number_of(row.anchor)) for row in rows if is_owed(row.id)]
+            if not numbered:
+                return 0
+            restoring = self._on_thread(self._keeper.restore, numbered, self._ledger.acknowledged)
+            cancelled = await end_of(restoring)
+            if restoring.exception() is None:
+                restored, self._books = restoring.result()
+                self._ledger.take_back(restored, {})
+                for cursor in self._cursors if restored else ():
+                    cursor.rewind(restored.spans()[0][0], restored.spans()[-1][1])
+            if cancelled is not None:
+                raise cancelled
+            return len(restoring.result()[0])
+
+    def take_back(self, survey: Survey) -> None:
+        """Take what a damaged file says of acknowledgements, and of what drivers learned."""
+        self._ledger.take_back((), survey.acknowledged)
+        for anchor in survey.anchors.values():
+            self._anchors.note(anchor if anchor.is_synced else None)
+        self._learned.renew((DeviceId(device), key, value) for device, key, value in survey.learned)
+
+    def owed(self) -> Callable[[int], bool]:
+        """Return what says of a row whether it is not here, and somebody configured has not got through it."""
+        kept, everybody = Ranges(self._ledger.kept), [Ranges(has) for has in self._ledger.acknowledged.values()]
+        return lambda row_id: (
+            row_id not in kept and (not everybody or any(row_id not in acknowledged for acknowledged in everybody))
+        )
+
+    def note_loss(self, loss: Loss) -> None:
+        """Readings of a damaged file are lost; the next commit notes it."""
+        self._ledger.note(loss)
 
     async def _commit(self) -> None:
         async with self._committing:
@@ -280,16 +439,18 @@ class Outbox:
             moment = Moment(self._clock.now_ns(), self._clock.monotonic_s(), self._is_closed, anchors)
             is_upkeep = moment.is_last or moment.monotonic_s - self._kept_up_s >= UPKEEP_INTERVAL_S
             rows, plan, learned = self._buffer.take(), self._ledger.plan(), self._learned.take()
-            if not (rows or plan.is_something or learned or is_upkeep):
+            if not (rows or plan.is_something or learned or is_upkeep or self._trouble):
                 return
             start_s = self._clock.monotonic_s()
-            writing = self._on_thread(self._file.write, rows, self._ledger.last_id + 1, plan, learned, moment)
-            cancelled = await _end_of(writing)
+            writing = self._on_thread(self._keeper.write, rows, self._ledger.last_id + 1, plan, learned, moment)
+            cancelled = await end_of(writing)
             try:
                 written = writing.result()
             except BaseException as exc:
+                self._buffer.fail()
                 self._ledger.fail()
                 self._learned.fail()
+                self._tries += 1
                 self._enter_trouble(exc)
                 raise
             else:
@@ -304,12 +465,14 @@ class Outbox:
     def _settle(self, written: Written, moment: Moment) -> None:
         if self._trouble is not None and not written.is_blocked:
             _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
-            self._trouble = None
+            self._trouble, self._tries, self._is_shedding = None, 0, False
+        self._mended.set()
         if self._cursors:
             for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True):
                 self._cache.add(row, size_bytes)
         count = sum(row.count for row in written.rows)
         if written.is_blocked:
+            self._buffer.fail()
             self._enter_trouble(OutboxFullError("the outbox is at its max_size; it takes more when there is room"))
         else:
             self._buffer.settle()
@@ -367,12 +530,21 @@ class Outbox:
             if self._trouble is None:
                 _log.error("the outbox cannot be written", extra={"error": str(exc)})
             self._trouble = exc
-            if _is_final(exc):
-                self._due.set()  # `run` ends at once, whoever came across it
+            self._room.set()
+            self._due.set()  # `run` ends at once, or mends what is broken, whoever came across it
         self._metrics.buffered.set(self._buffer.readings)
 
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:
-        await self._on_thread(self._file.read, spans, read)
+        try:
+            await self._on_thread(self._keeper.read, spans, read)
+        except OutboxError as exc:
+            self._mended.clear()
+            self._enter_trouble(exc)
+            if _is_final(exc):
+                raise
+            await self._mended.wait()
+            read.last_id = max(read.last_id, spans[0][0] - 1)  # and look again
+            return read
         if read.damaged:  # or given up meanwhile: a commit that has ended on its thread may not be settled yet
             async with self._committing:
                 read.damaged = [row_id for row_id in read.damaged if row_id in self._ledger.kept]
@@ -398,45 +570,6 @@ class Outbox:
         return asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
 
-class _Opened:
-    """The directory and the file, made on the thread."""
-
-    def __init__(
-        self,
-        options: OutboxOptions,
-        publishers: Sequence[PublisherId],
-        machine: str | None,
-        now_ns: int,
-        starts_now: Collection[PublisherId],
-    ) -> None:
-        self.lock = DirectoryLock(options.directory)
-        try:
-            machine = machine_name() if machine is None else machine
-            self.file = LogFile(options.directory / FILE_NAME, machine, now_ns, options)
-            try:
-                self.loaded: Loaded = self.file.load(publishers, now_ns, starts_now)
-                self.size_bytes = self.file.size_bytes()
-                self.used_bytes = self.file.upkeep.retention.used_bytes()
-                self.books = self.file.upkeep.accounts.books()
-            except BaseException:
-                self.file.close()
-                raise
-        except BaseException:
-            self.lock.release()
-            raise
-
-
-def _is_final(trouble: OutboxError) -> bool:
+def _is_final(trouble: OutboxError | None) -> bool:
     """Whether nothing that is written from now on could be trusted."""
-    return isinstance(trouble, OutboxIOError | OutboxCorruptError)
-
-
-async def _end_of(future: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
-    """Wait until what runs on the thread has ended, come what may; return the cancellation that came meanwhile."""
-    cancelled = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    return cancelled
+    return isinstance(trouble, OutboxIOError)

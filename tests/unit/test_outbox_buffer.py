@@ -167,3 +167,59 @@ def test_the_same_list_of_points_under_another_table_is_split_anew() -> None:
     for of in (table("press-01", "a", "b"), table("press-01", a=ReadingClass.EVENT, b=ReadingClass.COUNTER)):
         buffer.add(of, ReadingBatch(of.device, 1, (Column(DataType.INT64, shared, array("q", [1, 2])),)))
     assert [row.reading_class.value for row in buffer.take()] == ["trend", "event", "counter"]
+
+
+def test_after_a_failed_commit_rows_go_on_growing() -> None:
+    buffer, of = Buffer(), table()
+    for number in range(5):
+        buffer.add(of, batch(of, number))
+        assert len(buffer.take()) == 1, "not a row for each try"
+        buffer.fail()
+    assert [one.time_ns - T0_NS for one in buffer.take()[0].batches] == [0, 1, 2, 3, 4]
+
+
+def test_a_commit_takes_a_piece_of_a_full_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_COMMIT_BYTES", 100)
+    buffer = Buffer()
+    rows = [table(f"device-{number}") for number in range(10)]
+    for of in rows:
+        buffer.add(of, batch(of, 1))  # 26 bytes each
+    taken = [list(buffer.take())]
+    assert list(buffer.take()) == taken[0], "a second try takes the same"
+    while taken[-1]:
+        buffer.settle()
+        taken.append(list(buffer.take()))
+    assert [len(piece) for piece in taken] == [4, 4, 2, 0]
+    assert [row.table.device for piece in taken for row in piece] == [of.device for of in rows]
+    assert (buffer.readings, buffer.size_bytes, buffer.new_bytes, buffer.memory_bytes) == (0, 0, 0, 0)
+
+
+def test_shedding_gives_up_the_lowest_class_and_then_the_oldest() -> None:
+    buffer = Buffer()
+    for number in range(60):
+        of = table(f"device-{number}", "a", alarm=ReadingClass.ALARM)
+        buffer.add(of, batch(of, number, (0, 1)))
+    before, limit = buffer.memory_bytes, buffer.memory_bytes * 2 // 3
+    shed = buffer.shed(limit)
+    assert all(row.reading_class is ReadingClass.TREND for row in shed)
+    assert [row.table.device for row in shed] == [f"device-{number}" for number in range(len(shed))]
+    assert buffer.memory_bytes == before - sum(row.memory_bytes for row in shed) <= limit
+    assert buffer.shed(limit) == []
+    shed = buffer.shed(limit // 4)
+    assert [row.reading_class.value for row in shed] == ["trend"] * shed.index(shed[-1]) + ["alarm"] or shed
+    left = buffer.take()
+    assert all(row.reading_class is ReadingClass.ALARM for row in left)
+    assert buffer.readings == sum(row.count for row in left)
+
+
+def test_shedding_leaves_alone_what_a_commit_is_writing() -> None:
+    buffer, of = Buffer(), table()
+    buffer.add(of, batch(of, 1))
+    writing = list(buffer.take())
+    buffer.add(of, batch(of, 2))
+    (shed,) = buffer.shed(1)
+    assert (shed.batches[0].time_ns - T0_NS, buffer.readings) == (2, 1)
+    assert list(buffer.take()) == writing
+    buffer.add(of, batch(of, 3))  # the row that was given up takes nothing more
+    buffer.settle()
+    assert [one.time_ns - T0_NS for row in buffer.take() for one in row.batches] == [3]
