@@ -98,6 +98,8 @@ def _outbox(model: OutboxModel, directory: Path) -> OutboxOptions:
         max_bytes=model.max_size,
         max_age_s=model.max_age,
         when_full=WhenFull(model.when_full),
+        reserve_bytes=model.reserve,
+        memory_bytes=model.memory,
         write_budget_bytes=model.write_budget,
     )
 

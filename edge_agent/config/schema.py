@@ -176,6 +176,17 @@ class OutboxModel(StrictModel):
         description="At max_size. drop_oldest: the lowest class gives way, the oldest first; drop_newest: new"
         " readings of the lowest class are not taken; block: devices wait.",
     )
+    reserve: Size = Field(
+        default=64 * 1024**2,
+        ge=0,
+        description="Free space on the disk below which the log does not grow: it makes room within itself.",
+    )
+    memory: Size = Field(
+        default=32 * 1024**2,
+        ge=1024**2,
+        description="Readings that wait in memory while the disk takes no writes; beyond it the lowest class gives"
+        " way, the oldest first.",
+    )
     write_budget: Size | None = Field(
         default=None,
         ge=1024**2,
