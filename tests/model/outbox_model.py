@@ -1,21 +1,34 @@
 """The outbox as it is meant, in as few lines as can be: lists and sets, no files, no tasks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from edge_agent.model import PublisherId
 from edge_agent.outbox.rows import Stream
 
 MAX_SPANS = 256
+LOWEST_FIRST = ("trend", "counter", "event", "alarm")
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A row: under which table and class, and the number of each batch in it."""
+    """A row: under which table and class, the number of each batch in it, and how many readings."""
 
     device: str
     names: tuple[str, ...]
     reading_class: str
     numbers: tuple[int, ...]
+    readings: int
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it tells of readings that are missing."""
+        return not self.names
+
+    @property
+    def rank(self) -> int:
+        """How late it gives way."""
+        return len(LOWEST_FIRST) if self.is_gap else LOWEST_FIRST.index(self.reading_class)
 
 
 @dataclass
@@ -46,22 +59,40 @@ class OutboxModel:
             is_last = not any(
                 (r.device, r.reading_class) == (row.device, row.reading_class) for r in self.buffer[at + 1 :]
             )
-            if replace(other, numbers=()) == replace(row, numbers=()) and is_last:
-                self.buffer[at] = replace(other, numbers=other.numbers + row.numbers)
+            if replace(other, numbers=(), readings=0) == replace(row, numbers=(), readings=0) and is_last:
+                numbers, readings = other.numbers + row.numbers, other.readings + row.readings
+                self.buffer[at] = replace(other, numbers=numbers, readings=readings)
                 return
         self.buffer.append(row)
 
-    def commit(self) -> None:
-        """Everything in memory reaches the disk; what all configured publishers have goes."""
+    def commit(self, refused: Collection[ModelRow] = ()) -> None:
+        """Everything in memory but ``refused`` reaches the disk; what all configured publishers have goes."""
         everybody = [self.acknowledged[publisher] for publisher in self.configured]
         for row_id in set.intersection(*everybody) if everybody else ():
             self.rows.pop(row_id, None)
         for row in self.buffer:
-            self.last_id += 1
-            self.rows[self.last_id] = row
+            if row not in refused:
+                self.last_id += 1
+                self.rows[self.last_id] = row
         self.buffer = []
+        self.keep()
+
+    def keep(self) -> None:
+        """What is in memory is on disk."""
         self.durable = {publisher: set(ids) for publisher, ids in self.acknowledged.items()}
         self.durable_learned = dict(self.learned)
+
+    def tell(self, device: str, publisher: str) -> None:
+        """A gap record comes to the end of the log, for one publisher or for all."""
+        self.last_id += 1
+        self.rows[self.last_id] = ModelRow(device, (), "event", (), 0)
+        for other in self.configured:
+            if publisher not in {"*", other}:
+                self.acknowledged[other].add(self.last_id)
+
+    def is_owed(self, publisher: PublisherId, row_id: int) -> bool:
+        """Whether a publisher has still to get a row."""
+        return row_id not in self.acknowledged[publisher]
 
     def crash(self) -> None:
         """What did not reach the disk is gone."""
@@ -89,3 +120,8 @@ class OutboxModel:
     def pending(self, publisher: PublisherId) -> int:
         """Rows that a publisher has not got through."""
         return len(self.rows.keys() - self.acknowledged[publisher])
+
+    def pending_readings(self, publisher: PublisherId) -> int:
+        """Readings that a publisher has not got through, as it is on disk."""
+        durable = self.durable.get(publisher, set())
+        return sum(row.readings for row_id, row in self.rows.items() if row_id not in durable)

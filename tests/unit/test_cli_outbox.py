@@ -12,7 +12,7 @@ import pytest
 from edge_agent.cli import main
 from edge_agent.model import Column, DataType, DeviceId, Point, PointName, PointTable, ReadingBatch
 from edge_agent.outbox import inspect
-from edge_agent.outbox.store import FILE_NAME
+from edge_agent.outbox.store import FILE_NAME, Outbox
 from tests.model.outbox_kit import CLOUD, PLANT, T0_NS, batch, drain, fill, opened, table
 
 PRESS = table("press-01", "a", "b")
@@ -23,6 +23,17 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         main(["outbox", *map(str, arguments)])
     assert ended.value.code in {0, None}
     return capsys.readouterr().out
+
+
+async def on_thread(outbox: Outbox, sql: str) -> list[tuple[int, ...]]:
+    """Run a statement on the connection of the outbox."""
+    file = outbox._file
+    assert file is not None
+
+    def run() -> list[tuple[int, ...]]:
+        return file._sql.execute(sql).fetchall()
+
+    return await asyncio.get_running_loop().run_in_executor(outbox._thread, run)
 
 
 @pytest.fixture
@@ -41,7 +52,7 @@ def state(tmp_path: Path) -> Path:
             await outbox.flush()
             await fill(outbox, PRESS, 4)
             spoil = "UPDATE row SET crc = 0 WHERE id = 2"
-            await asyncio.get_running_loop().run_in_executor(outbox._thread, outbox._file._sql.execute, spoil)
+            await on_thread(outbox, spoil)
             await drain(outbox.begin(CLOUD), confirm=False)
             await outbox.flush()
 
@@ -120,11 +131,7 @@ async def test_an_export_reads_page_by_page_and_holds_no_transaction(
         await drain(outbox.begin(CLOUD))
         await fill(outbox, PRESS, 8)  # what was there goes, something new comes
 
-        def checkpoint() -> tuple[int, int, int]:
-            found: tuple[int, int, int] = outbox._file._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            return found
-
-        is_busy, *_ = await asyncio.get_running_loop().run_in_executor(outbox._thread, checkpoint)
+        is_busy, *_ = (await on_thread(outbox, "PRAGMA wal_checkpoint(TRUNCATE)"))[0]
         assert not is_busy, "nobody reads"
         seen += await asyncio.to_thread(list, readings)
     assert [reading["row"] for reading in seen] == [1, 2], "the page that it had; what is gone is gone"
