@@ -78,9 +78,20 @@ def settled(oracle: Oracle, received: Subscriber, one: AgentProcess) -> None:
     print(oracle.report(one.state))
 
 
-def drained(one: AgentProcess) -> None:
+def drained(one: AgentProcess, fresh_rows: int = 10) -> None:
     """Wait until no more is pending than what was committed or confirmed just now."""
-    until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= 10, "the backlog drains", within_s=60)
+    until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= fresh_rows, "the backlog drains", within_s=60)
+
+
+@contextmanager
+def started(one: AgentProcess) -> Iterator[AgentProcess]:
+    """Start the agent; when the block ends, however it does, no process is left."""
+    try:
+        one.start()
+        yield one
+    finally:
+        if one.process is not None and one.process.poll() is None:
+            one.kill()
 
 
 def latest(received: Subscriber, device: str) -> dict[str, tuple[Any, dict[str, Any], dict[str, Any]]]:

@@ -28,8 +28,11 @@ def noisy(of: PointTable, number: int, size: int) -> ReadingBatch:
 
 
 async def on_file(outbox: Outbox, statement: str) -> list[tuple[object, ...]]:
+    file = outbox._file
+    assert file is not None
+
     def execute() -> list[tuple[object, ...]]:
-        return outbox._file._sql.execute(statement).fetchall()
+        return file._sql.execute(statement).fetchall()
 
     return await asyncio.get_running_loop().run_in_executor(outbox._thread, execute)
 
@@ -49,6 +52,7 @@ async def live(directory: Path, recorder: Recorder, dice: random.Random, number:
                 await outbox.append(of, noisy(of, number, size) if size else batch(of, number))
             await outbox.flush()
             recorder.mark(f"flushed {number}")
+            await asyncio.to_thread(note_others, recorder, directory)
             for cursor in (cloud, plant) if dice.random() < 0.4 else (cloud,):
                 rows: list[Row] = []
                 for stream in Stream:
@@ -57,6 +61,12 @@ async def live(directory: Path, recorder: Recorder, dice: random.Random, number:
                     recorder.mark("sent " + " ".join(map(str, numbers(rows))))
                 cursor.confirm(row.id for row in rows)
     return number
+
+
+def note_others(recorder: Recorder, directory: Path) -> None:
+    """Put into the trace what the outbox keeps beside SQLite's files: never synced, it may still be there."""
+    for path in directory.glob("*.mark"):
+        recorder.mark(f"file {path.name} {path.read_bytes().hex()}")
 
 
 def record(folder: Path, seed: int, synchronous: str = "FULL") -> Path:
@@ -72,15 +82,17 @@ def record(folder: Path, seed: int, synchronous: str = "FULL") -> Path:
 async def check(image: Image, directory: Path) -> None:
     """Start on the image: the file is whole, what was committed and not sent comes, nothing else does."""
     last, flushed, sent = 0, 0, set[int]()
+    image.write(directory)
     for mark in image.marks:
         word, *rest = mark.split()
         if word == "appended":
             last = int(rest[0])
         elif word == "flushed":
             flushed = int(rest[0])
+        elif word == "file":
+            (directory / rest[0]).write_bytes(bytes.fromhex(rest[1]))
         else:
             sent.update(map(int, rest))
-    image.write(directory)
     metrics = Metrics()
     async with opened(directory, CLOUD, PLANT, metrics=metrics) as outbox:
         assert await on_file(outbox, "PRAGMA integrity_check") == [("ok",)]
