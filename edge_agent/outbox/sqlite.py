@@ -21,6 +21,7 @@ from edge_agent.outbox.accounts import Books
 from edge_agent.outbox.anchors import MAX_ANCHORS
 from edge_agent.outbox.buffer import PendingRow
 from edge_agent.outbox.faults import translated
+from edge_agent.outbox.kept import has_unknown, load_kept, note_gone, note_holes, note_unknown, scan_kept
 from edge_agent.outbox.learned import Entry
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, decode_gap, encode_gap
@@ -31,6 +32,7 @@ from edge_agent.outbox.ranges import Ranges, Span
 from edge_agent.outbox.reserve import Reserve
 from edge_agent.outbox.retention import GAP_KIND, Dropped, Encoded
 from edge_agent.outbox.rows import Row
+from edge_agent.outbox.tables import TableCopy
 from edge_agent.outbox.upkeep import Moment, Upkeep
 from edge_agent.outbox.wear import Wear
 
@@ -43,13 +45,6 @@ _SHRINK_PAGES = 512
 _NO_MOMENT = Moment()
 GENERATION_ROWS = 2**40
 """Row ids of a new file that follows a damaged one begin at the next multiple of this."""
-
-KEPT_SQL = """
-    SELECT min(id), max(id)
-    FROM (SELECT id, id - row_number() OVER (ORDER BY id) AS run FROM row INDEXED BY row_by_table)
-    GROUP BY run ORDER BY 1
-"""
-"""All ids in the log as ranges: in a run of ids each has the same distance to its number in the order."""
 
 COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, anchor, body"
 _INSERT_ROW = """
@@ -152,6 +147,7 @@ class LogFile:
         self._wear = Wear()
         options = options or OutboxOptions(path.parent)
         self._mark = Mark(path.parent)
+        self._copy = TableCopy(path.parent)
         self._reserve = Reserve(path.parent, options.reserve_bytes)
         self._versions: dict[tuple[DeviceId, str], int] = {}
         self._tables: dict[int, PointTable] = {}
@@ -177,16 +173,28 @@ class LogFile:
         Those of ``starts_now`` that were never configured before get nothing of what is there already.
         """
         with translated(self._path):
-            with self._transaction():
-                self._configure(publishers, now_ns, starts_now)
-            acknowledged = {publisher: Ranges() for publisher in publishers}
             last_id = self._last_id()
-            for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
-                if publisher in acknowledged and 0 < first <= min(last, last_id):  # else: damaged
-                    acknowledged[publisher].add(first, min(last, last_id))
+            with self._transaction():
+                are_the_same = self._configure(publishers, now_ns, starts_now)
+                acknowledged = self._acknowledged(publishers, last_id)
+                kept = self._kept(acknowledged, last_id, are_the_same=are_the_same)
             learned = self._sql.execute("SELECT device, key, value FROM learned").fetchall()
-            kept = _kept(self._sql.execute(KEPT_SQL).fetchall(), last_id)
             return Loaded(kept, last_id, acknowledged, learned, self._anchors(), self._has_moved)
+
+    def _acknowledged(self, publishers: Sequence[PublisherId], last_id: int) -> dict[PublisherId, Ranges]:
+        acknowledged = {publisher: Ranges() for publisher in publishers}
+        for publisher, first, last in self._sql.execute("SELECT publisher, first, last FROM acknowledged"):
+            if publisher in acknowledged and 0 < first <= min(last, last_id):  # else: damaged
+                acknowledged[publisher].add(first, min(last, last_id))
+        return acknowledged
+
+    def _kept(self, acknowledged: Mapping[PublisherId, Ranges], last_id: int, *, are_the_same: bool) -> Ranges:
+        first_id = int(self._meta("generation") or 0) * GENERATION_ROWS + 1
+        if are_the_same and not has_unknown(self._sql):
+            return load_kept(self._sql, acknowledged, last_id, first_id)
+        kept = scan_kept(self._sql, last_id)
+        note_holes(self._sql, kept, last_id, first_id)
+        return kept
 
     def begin_at(self, first_id: int) -> None:
         """Let the ids of a new file begin behind ``first_id``."""
@@ -235,7 +243,8 @@ class LogFile:
 
     def _configure(
         self, publishers: Sequence[PublisherId], now_ns: int, starts_now: Collection[PublisherId]
-    ) -> None:
+    ) -> bool:
+        """Return whether the same ones were configured before."""
         known = dict(self._sql.execute("SELECT id, configured FROM publisher").fetchall())
         last_id = self._last_id()
         self._sql.execute("UPDATE publisher SET configured = 0")
@@ -248,6 +257,7 @@ class LogFile:
             if publisher not in known and publisher in starts_now and last_id:
                 self._sql.execute("INSERT INTO acknowledged VALUES (?, 1, ?)", (publisher, last_id))
         self.upkeep.accounts.open(publishers, [one for one in publishers if not known.get(one)])
+        return {one for one, is_configured in known.items() if is_configured} == set(publishers)
 
     def _anchors(self) -> list[tuple[int, Anchor]]:
         found = self._sql.execute("SELECT id, boot_id, monotonic_ns, wall_ns, is_synced FROM anchor ORDER BY id")
@@ -297,9 +307,11 @@ class LogFile:
             try:
                 with self._transaction():
                     written = self._write(encoded, first_id, plan, learned, moment)
-            except BaseException:
+            except BaseException as exc:
                 self._versions.clear()
                 self.upkeep.fail()
+                if isinstance(exc, ValueError | TypeError):  # a value in the file that was never written
+                    raise OutboxCorruptError(f"{self._path}: {exc}") from exc
                 raise
         self.upkeep.settle()
         return written
@@ -320,6 +332,7 @@ class LogFile:
         if plan.released or dropped.rows:
             self._forget_tables()
         upkeep.end([number for number, _ in reports], moment)
+        note_gone(self._sql, dropped.rows)
         return Written(
             rows + [row for row, _ in gaps],
             [row.size_bytes for row, _ in taken] + [row.body_bytes for row, _ in gaps],
@@ -358,12 +371,14 @@ class LogFile:
             self.upkeep.accounts.open(publishers, ())
             chosen = letters.ids() if ids is None else ids
             if put_back:
+                note_unknown(self._sql)
                 return letters.put_back(chosen)
             moment = Moment(now_ns, is_last=True)
             dropped = self.upkeep.begin(Plan())
             count = letters.give_up(chosen, dropped)
             self.upkeep.taken([], self._last_id(), moment)  # the agent writes the gap records when it starts
             self.upkeep.end([], moment)
+            note_gone(self._sql, dropped.rows)
             return count
 
     def size_bytes(self) -> int:
@@ -412,6 +427,7 @@ class LogFile:
             if found is None:
                 insert = "INSERT INTO point_table (device, digest, content) VALUES (?, ?, ?) RETURNING version"
                 found = self._sql.execute(insert, (*key, table.to_json())).fetchone()
+                self._copy.add(found[0], table)
             self._versions[key] = found[0]
         return self._versions[key]
 
@@ -515,7 +531,13 @@ class LogFile:
     def _table(self, version: int) -> PointTable:
         if version not in self._tables:
             found = self._sql.execute("SELECT content FROM point_table WHERE version = ?", (version,)).fetchone()
-            self._tables[version] = parse_table(found[0] if found else "")
+            try:
+                self._tables[version] = parse_table(found[0] if found else "")
+            except OutboxCorruptError:
+                copied = self._copy.read().get(version)
+                if copied is None:
+                    raise
+                self._tables[version] = copied
         return self._tables[version]
 
 
@@ -572,14 +594,3 @@ def _decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -
         body_bytes=len(body),
         anchor=anchor,
     )
-
-
-def _kept(spans: Sequence[Span], last_id: int) -> Ranges:
-    """Return the ids in the log.
-
-    Raises:
-        OutboxCorruptError: there are some that were never given.
-    """
-    if any(not 0 < first <= last <= last_id for first, last in spans):
-        raise OutboxCorruptError(f"the log names rows beyond its end, {last_id}")
-    return Ranges(spans)

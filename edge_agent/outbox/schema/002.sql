@@ -81,3 +81,9 @@ CREATE TABLE anchor (
     wall_ns INTEGER NOT NULL,
     is_synced INTEGER NOT NULL
 ) STRICT;
+
+-- Rows that were given up: with what every publisher has, all that is missing between the first row and the last.
+CREATE TABLE gone (
+    first INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT;
