@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from edge_agent.model import PublisherId
+from edge_agent.outbox.accounts import Account
 from edge_agent.outbox.ledger import Ledger
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.records import Read
 from edge_agent.outbox.rows import Row, Stream
-from edge_agent.outbox.sqlite import Read
 
 _LEASE_SPANS = 256
 """Ranges that one lease looks at, where acknowledgements have left many holes."""
@@ -54,6 +55,7 @@ class Cursor:
     Args:
         read: reads rows from the file.
         correct: gives rows the times that are right, as far as they are known by now.
+        account: gives the publisher's account.
         on_damaged: takes the ids of rows that cannot be read back; they count as confirmed.
         on_close: the session is over.
     """
@@ -66,6 +68,7 @@ class Cursor:
         *,
         read: Callable[[Sequence[Span], Read], Awaitable[Read]],
         correct: Callable[[list[Row]], list[Row]],
+        account: Callable[[], Account],
         on_damaged: Callable[[PublisherId, list[int]], None],
         on_close: Callable[["Cursor"], None],
     ) -> None:
@@ -74,11 +77,15 @@ class Cursor:
         self._cache = cache
         self._read = read
         self._correct = correct
+        self._account = account
         self._on_damaged = on_damaged
         self._on_close = on_close
         self._boundary = ledger.last_id
         self._next = {Stream.LIVE: self._boundary + 1, Stream.REPLAY: 1}
         self._leased = Ranges()
+        self._owed_before = account().owed
+        self._live_counts: dict[int, int] = {}
+        self._live_confirmed = 0
         self._news = asyncio.Event()
 
     async def lease(self, stream: Stream, *, max_rows: int, max_bytes: int) -> list[Row]:
@@ -93,20 +100,24 @@ class Cursor:
         while spans := list(islice(self._owed(stream), _LEASE_SPANS)):
             if stream is Stream.LIVE and (rows := self._cache.head(spans, max_rows, max_bytes)):
                 self._take(stream, spans, rows[-1].id)
-                return self._correct(rows)
+                return self._handed_out(stream, rows)
             first = self._next[stream]
             read = await self._read(spans, Read(max_rows, max_bytes, stream is Stream.REPLAY))
             self._take(stream, spans, read.last_id, is_rewound=self._next[stream] != first)
             if read.damaged:
                 self._on_damaged(self._publisher, read.damaged)
             if read.rows:
-                return self._correct(read.rows)
+                return self._handed_out(stream, read.rows)
         return []
 
     @property
     def replay_readings(self) -> int:
-        """How many readings of the REPLAY stream are not acknowledged."""
-        return sum(last - first + 1 for first, last in self._ledger.owed(self._publisher, 1, self._boundary))
+        """How many readings of the REPLAY stream are not acknowledged, as of the last commit, about."""
+        if next(self._ledger.owed(self._publisher, 1, self._boundary), None) is None:
+            return 0
+        account = self._account()
+        live = account.owed - self._owed_before - self._live_confirmed
+        return max(0, account.pending - live)
 
     async def wait(self, streams: Iterable[Stream] = tuple(Stream)) -> None:
         """Return when a lease on one of ``streams`` may give something. Cancellation leaves nothing behind."""
@@ -121,7 +132,9 @@ class Cursor:
         Raises:
             ValueError: there is no such row.
         """
+        row_ids = list(row_ids)
         self._ledger.confirm(self._publisher, row_ids)
+        self._live_confirmed += sum(self._live_counts.pop(row_id, 0) for row_id in row_ids)
 
     def set_aside(self, row_ids: Iterable[int], reason: str) -> None:
         """Take rows as refused for what they are: the next commit makes them dead letters of this publisher."""
@@ -140,6 +153,15 @@ class Cursor:
         self._next[Stream.LIVE] = max(self._next[Stream.LIVE], self._boundary + 1)
         self._next[Stream.REPLAY] = min(self._next[Stream.REPLAY], first)
         self.wake()
+
+    def _handed_out(self, stream: Stream, rows: list[Row]) -> list[Row]:
+        if stream is Stream.LIVE:
+            self._live_counts.update((row.id, row.count) for row in rows)
+        return self._correct(rows)
+
+    def unlease(self, first: int, last: int) -> None:
+        """Rows that could not be read when they were leased are back: they may be leased again."""
+        self._leased.discard(first, last)
 
     def wake(self) -> None:
         """There are new rows."""

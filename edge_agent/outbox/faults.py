@@ -68,3 +68,8 @@ def _kind(code: int) -> type[OutboxError]:
     if code in _DAMAGED:
         return OutboxCorruptError
     return OutboxIOError if code in _FINAL else _BY_KIND.get(code & 0xFF, OutboxError)
+
+
+def is_final(trouble: OutboxError | None) -> bool:
+    """Whether nothing that is written from now on could be trusted."""
+    return isinstance(trouble, OutboxIOError)

@@ -14,8 +14,8 @@ from edge_agent.outbox.kept import KEPT_SQL
 from edge_agent.outbox.ledger import Ledger
 from edge_agent.outbox.migrations import NEWEST_SCHEMA, schema_version
 from edge_agent.outbox.ranges import Ranges
+from edge_agent.outbox.records import COLUMNS, decode_row, parse_table
 from edge_agent.outbox.rows import Row
-from edge_agent.outbox.sqlite import COLUMNS, decode_row, parse_table
 
 _LETTERS_SQL = """
     SELECT id, publisher, reason, noted_ns, row_id AS row, epoch, device, class, n AS readings,

@@ -23,8 +23,10 @@ from edge_agent.outbox.mark import Mark
 from edge_agent.outbox.migrations import NEWEST_SCHEMA
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.records import Loaded, Read, Written
 from edge_agent.outbox.reserve import Reserve
-from edge_agent.outbox.sqlite import GENERATION_ROWS, Loaded, LogFile, Read, Written
+from edge_agent.outbox.sqlite import GENERATION_ROWS, LogFile
+from edge_agent.outbox.tables import TABLES_NAME
 
 FILE_NAME = "outbox.db"
 DAMAGED_NAME = "damaged"
@@ -184,8 +186,10 @@ class Keeper:
                 folder,
                 bool(waiting(self.options.directory)),
             )
-        except BaseException:
+        except BaseException as exc:
             file.close()
+            if isinstance(exc, ValueError | TypeError):  # a value in the file that was never written
+                raise OutboxCorruptError(f"{self.options.directory / FILE_NAME}: {exc}") from exc
             raise
         self.file = file
         return opened
@@ -243,10 +247,9 @@ def set_aside(directory: Path, now_ns: int, why: str, last_id: int, known: Known
                 "acknowledged": {publisher: has.spans() for publisher, has in known.acknowledged.items()},
             }
         (folder / NOTE_NAME).write_text(json.dumps(note), "utf-8")
-        for suffix in _SUFFIXES:
-            old = directory / f"{FILE_NAME}{suffix}"
-            if old.exists():
-                old.rename(folder / f"{FILE_NAME}{suffix}")
+        for name in (*(f"{FILE_NAME}{suffix}" for suffix in _SUFFIXES), TABLES_NAME):
+            if (directory / name).exists():
+                (directory / name).rename(folder / name)
         for changed in (folder, directory):
             _sync(changed)
     except OSError as exc:

@@ -14,15 +14,14 @@ from typing import Any
 from edge_agent.clock import Anchor
 from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
-from edge_agent.outbox.losses import EVERYBODY, Loss, in_groups
+from edge_agent.outbox.losses import EVERYBODY, UNKNOWN, Loss, in_groups
 from edge_agent.outbox.pages import DamagedFile, Record
 from edge_agent.outbox.ranges import Ranges
+from edge_agent.outbox.records import SavedRow, decode_row, parse_table
 from edge_agent.outbox.recovery import FILE_NAME, NOTE_NAME, REPORT_NAME
 from edge_agent.outbox.rows import Gap, Reason
-from edge_agent.outbox.sqlite import GENERATION_ROWS, SavedRow, decode_row, parse_table
-
-UNKNOWN = DeviceId("unknown")
-"""Stands for the devices of rows of which nothing is left but the number."""
+from edge_agent.outbox.sqlite import GENERATION_ROWS
+from edge_agent.outbox.tables import TableCopy
 
 MAX_REPORTS = 20
 _PIECE_PAGES = 512
@@ -72,6 +71,7 @@ class Salvage:
     def look(self) -> Iterator[None]:
         """Make the survey; yields from time to time."""
         survey = self.survey
+        survey.tables = TableCopy(self.folder).read()
         survey.expected = Ranges(map(tuple, self._note.get("kept", [])))
         for record in self._records(0.0, 0.3):
             if record is None:

@@ -12,9 +12,9 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxIOError
 from edge_agent.metrics import Metrics
 from edge_agent.outbox.losses import Loss
+from edge_agent.outbox.records import SavedRow
 from edge_agent.outbox.recovery import waiting
 from edge_agent.outbox.salvage import Salvage, Survey
-from edge_agent.outbox.sqlite import SavedRow
 from edge_agent.outbox.waiting import end_of
 
 _log = logging.getLogger(__name__)

@@ -9,9 +9,8 @@ import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edge_agent.clock import Anchor
 from edge_agent.errors import OutboxCorruptError, OutboxFullError, OutboxReadOnlyError
@@ -24,13 +23,14 @@ from edge_agent.outbox.faults import translated
 from edge_agent.outbox.kept import has_unknown, load_kept, note_gone, note_holes, note_unknown, scan_kept
 from edge_agent.outbox.learned import Entry
 from edge_agent.outbox.ledger import Plan
-from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, decode_gap, encode_gap
+from edge_agent.outbox.losses import EVERYBODY, GAP_CODEC, Loss, encode_gap
 from edge_agent.outbox.mark import Mark
 from edge_agent.outbox.migrations import migrate
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.records import COLUMNS, Loaded, Read, SavedRow, Written, decode_row, parse_table
 from edge_agent.outbox.reserve import Reserve
-from edge_agent.outbox.retention import GAP_KIND, Dropped, Encoded
+from edge_agent.outbox.retention import GAP_KIND, Encoded
 from edge_agent.outbox.rows import Row
 from edge_agent.outbox.tables import TableCopy
 from edge_agent.outbox.upkeep import Moment, Upkeep
@@ -46,7 +46,6 @@ _NO_MOMENT = Moment()
 GENERATION_ROWS = 2**40
 """Row ids of a new file that follows a damaged one begin at the next multiple of this."""
 
-COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, anchor, body"
 _INSERT_ROW = """
     INSERT INTO row (epoch, id, device, class, table_version, n, t_first, t_last, codec, crc, body, kind, anchor)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -57,76 +56,6 @@ _DELETE_UNUSED_TABLES = """
     AND version NOT IN (SELECT table_version FROM dead_letter)
 """
 _SELECT_ROWS = f"SELECT {COLUMNS} FROM row WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - our own text
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What was in the file when it was opened."""
-
-    kept: Ranges
-    last_id: int
-    acknowledged: dict[PublisherId, Ranges]
-    learned: list[tuple[DeviceId, str, str]]
-    anchors: list[tuple[int, Anchor]]
-    has_moved: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A commit that is on disk."""
-
-    rows: list[Row]
-    """New ones in id order; those of readings come first, then gap records."""
-    sizes_bytes: list[int]
-    """What the readings of each row take in memory."""
-    pre_acknowledged: list[tuple[PublisherId, int]]
-    dropped: Dropped
-    books: Books
-    is_blocked: bool
-    """The log is full and gives nothing up: the rows were not taken."""
-    size_bytes: int
-    used_bytes: int
-    written_bytes: int
-    """To the disk, everything included."""
-
-
-@dataclass(slots=True)
-class Read:
-    """What a lease asks for and gets: rows in id order.
-
-    Attributes:
-        rows_left: how many more may be read; a damaged one counts.
-        bytes_left: how many more bytes of bodies; the first row is read however large it is.
-        historical: the mark that rows get.
-        damaged: ids that could not be read back.
-        last_id: everything asked for up to here is in ``rows`` or ``damaged``.
-    """
-
-    rows_left: int
-    bytes_left: int
-    historical: bool
-    rows: list[Row] = field(default_factory=list)
-    damaged: list[int] = field(default_factory=list)
-    last_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SavedRow:
-    """A row of a file that was damaged, on its way back; its columns as they were."""
-
-    table: PointTable
-    anchor: Anchor | None
-    epoch: str
-    id: int
-    device: str
-    word: str
-    count: int
-    t_first_ns: int
-    t_last_ns: int
-    codec: int
-    crc: int
-    body: bytes
-    kind: int
 
 
 class LogFile:
@@ -320,7 +249,7 @@ class LogFile:
         self, encoded: Sequence[Encoded], first_id: int, plan: Plan, learned: Sequence[Entry], moment: Moment
     ) -> Written:
         upkeep = self.upkeep
-        dropped = upkeep.begin(plan, moment.wall_ns)
+        dropped = upkeep.begin(plan, moment.wall_ns, self.epoch)
         self._store(plan, learned)
         self._store_anchors(moment.anchors)
         admitted = upkeep.admit(encoded, self.epoch)
@@ -360,6 +289,8 @@ class LogFile:
                 self._read_span(first, last, read)
             except OutboxCorruptError:
                 self._read_one_by_one(last, read)
+            if read.out_of_reach > MAX_OUT_OF_REACH:
+                raise OutboxCorruptError(f"{self._path}: many rows are out of reach, from {first} on")
             if read.last_id < last:
                 break
 
@@ -434,7 +365,7 @@ class LogFile:
     def _insert(self, row: PendingRow, body: bytes, row_id: int) -> Row:
         t_first, t_last = row.time_span()
         version = self._version(row.table)
-        device, word, crc = row.table.device, row.reading_class.value, codec.checksum(body)
+        device, word, crc = row.table.device, row.reading_class.value, seal(self.epoch, row_id, body)
         values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
         self._sql.execute(_INSERT_ROW, (*values, 0, row.anchor))
         return Row(
@@ -480,7 +411,7 @@ class LogFile:
     def _insert_gap(self, loss: Loss, row_id: int) -> tuple[Row, list[PublisherId]]:
         """Write a gap record; return also who does not get it."""
         table, gap, body = PointTable(loss.device, ()), loss.gap, encode_gap(loss.gap)
-        version, word, crc = self._version(table), ReadingClass.EVENT, codec.checksum(body)
+        version, word, crc = self._version(table), ReadingClass.EVENT, seal(self.epoch, row_id, body)
         times = gap.t_first_ns, gap.t_last_ns
         values = (self.epoch, row_id, loss.device, word.value, version, 0, *times, GAP_CODEC, crc, body)
         self._sql.execute(_INSERT_ROW, (*values, GAP_KIND, None))
@@ -505,13 +436,13 @@ class LogFile:
                     return
                 read.rows_left -= 1
                 read.bytes_left -= body_bytes
-                read.damaged.extend(range(read.last_id + 1, row_id))  # the tree has lost them
+                read.lose(read.last_id + 1, row_id - 1)
                 read.last_id = row_id
                 try:
                     read.rows.append(decode_row(record, self._table(record[4]), historical=read.historical))
                 except OutboxCorruptError:
                     read.damaged.append(row_id)
-        read.damaged.extend(range(read.last_id + 1, last + 1))
+        read.lose(read.last_id + 1, last)
         read.last_id = last
 
     def _read_one_by_one(self, last: int, read: Read) -> None:
@@ -523,8 +454,10 @@ class LogFile:
                 self._read_span(row_id, row_id, read)
             except OutboxCorruptError:
                 read.rows_left -= 1
-                read.damaged.append(row_id)
+                read.lose(row_id, row_id)
                 read.last_id = row_id
+                if read.out_of_reach > MAX_OUT_OF_REACH:
+                    return
             if read.last_id < row_id:
                 return
 
@@ -539,58 +472,3 @@ class LogFile:
                     raise
                 self._tables[version] = copied
         return self._tables[version]
-
-
-def parse_table(content: str) -> PointTable:
-    """Return a stored point table.
-
-    Raises:
-        OutboxCorruptError: it is not one.
-    """
-    try:
-        return PointTable.from_json(content)
-    except (ValueError, KeyError, TypeError) as exc:
-        raise OutboxCorruptError("the point table of a row cannot be read back") from exc
-
-
-def decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -> Row:
-    """Return a row of the database as a value; ``record`` has the columns of the table in their order.
-
-    Raises:
-        OutboxCorruptError: it is not as it was written.
-    """
-    try:
-        return _decode_row(record, table, historical=historical)
-    except (TypeError, ValueError, OverflowError) as exc:  # a value of another kind than the column's
-        raise OutboxCorruptError(f"row {record[1]} cannot be read back: {exc}") from exc
-
-
-def _decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -> Row:
-    epoch, row_id, device, word, _, count, t_first, t_last, number, crc, anchor, body = record
-    if number not in {codec.CODEC, GAP_CODEC} or device != table.device:
-        raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
-    if number == GAP_CODEC:
-        if codec.checksum(body) != crc:
-            raise OutboxCorruptError("the checksum of the row is wrong")
-        about = (epoch, row_id, table, ReadingClass.EVENT, 0, t_first, t_last, ())
-        return Row(*about, historical=historical, body_bytes=len(body), gap=decode_gap(body))
-    batches = codec.decode(body, crc, table.device, len(table.points))
-    try:
-        reading_class = ReadingClass(word)
-    except ValueError as exc:
-        raise OutboxCorruptError(f"row {row_id} has no known class") from exc
-    if sum(map(len, batches)) != count:
-        raise OutboxCorruptError(f"row {row_id} does not hold the {count} readings that it names")
-    return Row(
-        epoch,
-        row_id,
-        table,
-        reading_class,
-        count,
-        t_first,
-        t_last,
-        batches,
-        historical,
-        body_bytes=len(body),
-        anchor=anchor,
-    )

@@ -6,37 +6,34 @@ what is buffered, what was acknowledged and what may be let go, and puts it into
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edge_agent.clock import Clock
-from edge_agent.errors import (
-    OutboxCorruptError,
-    OutboxError,
-    OutboxFullError,
-    OutboxIOError,
-    OutboxReadOnlyError,
-)
+from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError, OutboxReadOnlyError
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch
-from edge_agent.outbox.accounts import Books
+from edge_agent.outbox.accounts import Account
 from edge_agent.outbox.anchors import Anchors
 from edge_agent.outbox.buffer import MAX_COMMIT_BYTES, Buffer
 from edge_agent.outbox.cursor import Cursor, RowCache
+from edge_agent.outbox.faults import is_final
+from edge_agent.outbox.figures import Figures
 from edge_agent.outbox.learned import Learned
 from edge_agent.outbox.ledger import Ledger
-from edge_agent.outbox.losses import EVERYBODY, Loss
+from edge_agent.outbox.losses import Loss
 from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.outbox.ranges import Ranges, Span
+from edge_agent.outbox.records import Read, SavedRow, Written
 from edge_agent.outbox.recovery import FILE_NAME, Keeper, Known, OpenedFile
-from edge_agent.outbox.rows import Gap, Reason
+from edge_agent.outbox.retention import loss_of
+from edge_agent.outbox.rows import Reason
 from edge_agent.outbox.salvage import Survey
 from edge_agent.outbox.salvager import Salvager
-from edge_agent.outbox.sqlite import LogFile, Read, SavedRow, Written
+from edge_agent.outbox.sqlite import LogFile
 from edge_agent.outbox.upkeep import Moment
 from edge_agent.outbox.waiting import end_of
-from edge_agent.outbox.wear import Budget
 from edge_agent.together import together
 
 __all__ = ["FILE_NAME", "Cursor", "Outbox"]
@@ -87,23 +84,16 @@ class Outbox:
         self._due = asyncio.Event()
         self._room = asyncio.Event()
         self._mended = asyncio.Event()
-        self._size_bytes = 0
-        self._committed = 0
-        self._damaged_rows = 0
-        self._lost = dict.fromkeys(Reason, 0)
-        self._books: Books = {}
-        self._used_bytes = 0
-        self._budget = Budget(options.write_budget_bytes, self.tick_s)
+        self._figures = Figures(options, metrics, self.tick_s)
         self._kept_up_s = self.tick_s
         self._trouble: OutboxError | None = None
+        self._given_up = Ranges()
         self._tries = 0
         self._is_shedding = False
         self._replaced_s: list[float] = []
         self._is_closed = False
         self._salvager = Salvager(self, options.directory, clock, metrics)
-        for reason in Reason:
-            metrics.lost.labels(reason.value)  # there from the start, at 0
-        self._show()
+        self._figures.show(self._ledger, self._buffer.readings)
 
     @classmethod
     async def open(
@@ -161,7 +151,7 @@ class Outbox:
             self._install(opening.result())
         except (OutboxFullError, OutboxReadOnlyError) as exc:
             self._enter_trouble(exc)
-        self._show()
+        self._figures.show(self._ledger, self._buffer.readings)
         return cancelled
 
     async def append(self, table: PointTable, batch: ReadingBatch) -> None:
@@ -236,6 +226,7 @@ class Outbox:
             self._cache,
             read=self._read,
             correct=self._anchors.correct,
+            account=lambda: self._figures.books.get(publisher, Account()),
             on_damaged=self._skip_damaged,
             on_close=self._forget,
         )
@@ -250,26 +241,11 @@ class Outbox:
         """Return what ``/status`` shows, ready for JSON."""
         return {
             "epoch": self.epoch,
-            "size_bytes": self._size_bytes,
             "rows": len(self._ledger.kept),
             "buffered": self._buffer.readings,
-            "committed": self._committed,
-            "damaged_rows": self._damaged_rows,
-            "used_bytes": self._used_bytes,
-            "max_bytes": self._options.max_bytes,
-            "lost": {reason.value: count for reason, count in self._lost.items()},
-            "accounts": {
-                publisher: {
-                    "committed": account.owed,
-                    "confirmed": account.confirmed,
-                    "dropped": account.dropped,
-                    "pending": account.pending,
-                }
-                for publisher, account in self._books.items()
-            },
-            "written_today_bytes": self._budget.written_bytes,
             "trouble": str(self._trouble or ""),
             "pending": {publisher: self._ledger.pending(publisher) for publisher in self._ledger.acknowledged},
+            **self._figures.summary(),
         }
 
     async def close(self) -> None:
@@ -278,7 +254,7 @@ class Outbox:
             return
         self._is_closed = True
         try:
-            if not _is_final(self._trouble):
+            if not is_final(self._trouble):
                 await self._mend()
                 await self.flush()
         except OutboxError:
@@ -290,7 +266,7 @@ class Outbox:
             raise cancelled
 
     async def _until_due(self) -> None:
-        if self._trouble is not None and not _is_final(self._trouble):
+        if self._trouble is not None and not is_final(self._trouble):
             self._room.set()
             await self._clock.sleep(self._options.commit_interval_s)
             return
@@ -311,7 +287,7 @@ class Outbox:
             if self._buffer.new_bytes >= self._options.commit_bytes:
                 self._due.set()
         except OutboxError as exc:
-            if _is_final(exc):
+            if is_final(exc):
                 raise
 
     async def _mend(self) -> None:
@@ -340,7 +316,7 @@ class Outbox:
         """Go on with what is in a file that was just opened, and with what is in memory."""
         loaded, self.epoch = opened.loaded, opened.file.epoch
         self._ledger.renew(loaded.kept, loaded.last_id, loaded.acknowledged, is_new=opened.set_aside is not None)
-        self._size_bytes, self._used_bytes, self._books = opened.size_bytes, opened.used_bytes, opened.books
+        self._figures.opened(opened.size_bytes, opened.used_bytes, opened.books)
         self._learned.renew(loaded.learned, is_new=opened.set_aside is not None)
         self._anchors.renew(loaded.anchors, is_new=opened.set_aside is not None)
         for cursor in self._cursors:
@@ -374,9 +350,7 @@ class Outbox:
         """Keep memory within its bound while the disk takes no writes."""
         shed = self._buffer.shed(self._options.memory_bytes)
         for row in shed:
-            word, times = row.reading_class.value, row.time_span()
-            gap = Gap(word, 0, row.count, *times, Reason.MEMORY, self.epoch, 0, 0)
-            self._ledger.note(Loss(row.table.device, EVERYBODY, gap))
+            self._ledger.note(loss_of(row, Reason.MEMORY, self.epoch))
         if shed and not self._is_shedding:
             self._is_shedding = True
             _log.error(
@@ -403,9 +377,11 @@ class Outbox:
             restoring = self._on_thread(self._keeper.restore, numbered, self._ledger.acknowledged)
             cancelled = await end_of(restoring)
             if restoring.exception() is None:
-                restored, self._books = restoring.result()
+                restored, self._figures.books = restoring.result()
                 self._ledger.take_back(restored, {})
                 for cursor in self._cursors if restored else ():
+                    for span in restored.common(self._given_up):
+                        cursor.unlease(*span)
                     cursor.rewind(restored.spans()[0][0], restored.spans()[-1][1])
             if cancelled is not None:
                 raise cancelled
@@ -431,7 +407,7 @@ class Outbox:
 
     async def _commit(self) -> None:
         async with self._committing:
-            if self._trouble is not None and _is_final(self._trouble):
+            if self._trouble is not None and is_final(self._trouble):
                 raise self._trouble
             self._due.clear()
             self._anchors.note(self._clock.synced)
@@ -470,7 +446,6 @@ class Outbox:
         if self._cursors:
             for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True):
                 self._cache.add(row, size_bytes)
-        count = sum(row.count for row in written.rows)
         if written.is_blocked:
             self._buffer.fail()
             self._enter_trouble(OutboxFullError("the outbox is at its max_size; it takes more when there is room"))
@@ -479,51 +454,13 @@ class Outbox:
         self._ledger.settle(len(written.rows), written.pre_acknowledged, written.dropped.rows)
         self._learned.settle()
         self._anchors.settle(moment.anchors)
-        self._size_bytes, self._used_bytes, self._books = written.size_bytes, written.used_bytes, written.books
         self._kept_up_s = moment.monotonic_s
-        self._committed += count
-        self._metrics.committed.inc(count)
-        self._metrics.committed_rows.inc(len(written.rows))
-        self._metrics.commits.inc()
-        self._count_losses(written.dropped.lost)
-        self._count_written(written.written_bytes, moment)
-        self._show()
+        self._figures.committed(written, moment.monotonic_s)
+        self._figures.show(self._ledger, self._buffer.readings)
         self._room.set()
         if written.rows:
             for cursor in self._cursors:
                 cursor.wake()
-
-    def _count_losses(self, lost: Mapping[Reason, int]) -> None:
-        for reason, count in lost.items():
-            if not self._lost[reason]:
-                _log.error(
-                    "readings are lost; see `edge-agent outbox losses`",
-                    extra={"reason": reason.value, "readings": count},
-                )
-            self._lost[reason] += count
-            self._metrics.lost.labels(reason.value).inc(count)
-
-    def _count_written(self, written_bytes: int, moment: Moment) -> None:
-        self._metrics.written_bytes.inc(written_bytes)
-        if self._budget.add(written_bytes, moment.monotonic_s):
-            _log.warning(
-                "more was written to the disk today than write_budget allows; flash wears by it",
-                extra={"written_bytes": self._budget.written_bytes, "budget": self._options.write_budget_bytes},
-            )
-        self._metrics.write_budget_passed.set(self._budget.is_passed)
-
-    def _show(self) -> None:
-        self._metrics.buffered.set(self._buffer.readings)
-        self._metrics.outbox_bytes.set(self._size_bytes)
-        self._metrics.outbox_used.set(self._used_bytes)
-        self._metrics.outbox_limit.set(self._options.max_bytes)
-        for publisher in self._ledger.acknowledged:
-            self._metrics.pending.labels(publisher).set(self._ledger.pending(publisher))
-        for publisher, account in self._books.items():
-            self._metrics.owed_readings.labels(publisher).set(account.owed)
-            self._metrics.confirmed_readings.labels(publisher).set(account.confirmed)
-            self._metrics.dropped_readings.labels(publisher).set(account.dropped)
-            self._metrics.pending_readings.labels(publisher).set(account.pending)
 
     def _enter_trouble(self, exc: BaseException) -> None:
         if isinstance(exc, OutboxError):
@@ -540,7 +477,7 @@ class Outbox:
         except OutboxError as exc:
             self._mended.clear()
             self._enter_trouble(exc)
-            if _is_final(exc):
+            if is_final(exc):
                 raise
             await self._mended.wait()
             read.last_id = max(read.last_id, spans[0][0] - 1)  # and look again
@@ -552,14 +489,10 @@ class Outbox:
 
     def _skip_damaged(self, publisher: PublisherId, row_ids: list[int]) -> None:
         """What cannot be read back is given up, once, for everybody: the log moves on."""
-        if not self._damaged_rows:
-            _log.error(
-                "rows of the outbox cannot be read back and are passed over; their readings are lost",
-                extra={"publisher": publisher, "row": row_ids[0], "rows": len(row_ids)},
-            )
-        self._damaged_rows += len(row_ids)
-        self._metrics.damaged_rows.inc(len(row_ids))
+        self._figures.damaged(publisher, row_ids)
         self._ledger.give_up(row_ids)
+        for row_id in row_ids:
+            self._given_up.add(row_id)
 
     def _forget(self, cursor: Cursor) -> None:
         self._cursors.discard(cursor)
@@ -568,8 +501,3 @@ class Outbox:
 
     def _on_thread(self, function: Any, *args: Any) -> "asyncio.Future[Any]":
         return asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
-
-
-def _is_final(trouble: OutboxError | None) -> bool:
-    """Whether nothing that is written from now on could be trusted."""
-    return isinstance(trouble, OutboxIOError)

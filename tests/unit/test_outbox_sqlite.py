@@ -21,7 +21,8 @@ from edge_agent.outbox.faults import translated
 from edge_agent.outbox.learned import MAX_DEVICE_CHARS, Learned
 from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.migrations import APPLICATION_ID, NEWEST_SCHEMA
-from edge_agent.outbox.sqlite import LogFile, Read
+from edge_agent.outbox.records import Read
+from edge_agent.outbox.sqlite import LogFile
 from tests.model.outbox_kit import CLOUD, batch, numbers, table
 
 PRESS = table()
