@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.errors import OutboxError, OutboxIOError
 from edge_agent.outbox.rows import Stream
+from edge_agent.outbox.store import Outbox
 from tests.fault.powerloss import FULL, IO_ERROR, READ_ONLY, Operation, Recorder, last_images, recorded
 from tests.fault.test_powerloss import TABLES, check, noisy, on_file
 from tests.model.outbox_kit import CLOUD, PLANT, numbers, opened
@@ -28,35 +29,62 @@ FAULTS = {
 
 async def live(directory: Path, recorder: Recorder, fault: str, nth: int, times: int) -> int:
     """Live with one fault until the end, or until the outbox gives up; return how many operations there were."""
-    dice, number = random.Random(7), 0
     operation, result = FAULTS[fault]
     recorder.fail(operation, nth, result, times)
+    seen = 0
     try:
-        async with opened(directory, CLOUD, PLANT) as outbox:
-            await on_file(outbox, "PRAGMA wal_autocheckpoint = 8")
-            cursor = outbox.begin(CLOUD)
-            for _ in range(ROUNDS):
-                for _ in range(2):
-                    number += 1
-                    recorder.mark(f"appended {number}")
-                    of = dice.choice(TABLES)
-                    await outbox.append(of, noisy(of, number, dice.choice((10, 3000))))
-                try:
-                    await outbox.flush()
-                except OutboxIOError:
-                    raise  # the process ends and is started again
-                except OutboxError:
-                    continue  # what is in memory stays there for the next time
-                recorder.mark(f"flushed {number}")
-                rows = await cursor.lease(Stream.LIVE, max_rows=2, max_bytes=10**6)
-                recorder.mark("sent " + " ".join(map(str, numbers(rows))))
-                cursor.confirm(row.id for row in rows)
+        async with (
+            opened(directory, CLOUD, PLANT, commit_interval_s=0.002) as outbox,
+            asyncio.TaskGroup() as group,
+        ):
+            running = group.create_task(outbox.run())
+            number = await work(outbox, recorder)
             seen = recorder.heal()
-            await outbox.flush()
+            await flushed_in_time(outbox)
             recorder.mark(f"flushed {number}")
-            return seen
-    except OutboxError:
-        return recorder.heal()
+            running.cancel()
+    except* OutboxError:
+        seen = seen or recorder.heal()  # the process ends and is started again
+    return seen
+
+
+async def work(outbox: Outbox, recorder: Recorder) -> int:
+    """Append, commit, deliver; return the last number."""
+    dice, number = random.Random(7), 0
+    cursor = outbox.begin(CLOUD)
+    for _ in range(ROUNDS):
+        if outbox._file is not None:
+            await on_file(outbox, "PRAGMA wal_autocheckpoint = 8")
+        for _ in range(2):
+            number += 1
+            recorder.mark(f"appended {number}")
+            of = dice.choice(TABLES)
+            await outbox.append(of, noisy(of, number, dice.choice((10, 3000))))
+        try:
+            await outbox.flush()
+        except OutboxIOError:
+            raise
+        except OutboxError:
+            continue  # what is in memory stays there for the next time
+        recorder.mark(f"flushed {number}")
+        rows = await cursor.lease(Stream.LIVE, max_rows=2, max_bytes=10**6)
+        recorder.mark("sent " + " ".join(map(str, numbers(rows))))
+        cursor.confirm(row.id for row in rows)
+    return number
+
+
+async def flushed_in_time(outbox: Outbox) -> None:
+    """Commit, now that nothing fails any more: it recovers by itself."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await outbox.flush()
+            except OutboxIOError:
+                raise
+            except OutboxError:
+                await asyncio.sleep(0.002)
+            else:
+                return
 
 
 def suffer(folder: Path, fault: str, nth: int, times: int) -> bool:
