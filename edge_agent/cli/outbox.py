@@ -137,6 +137,10 @@ def _lines(row: dict[str, Any]) -> list[tuple[object, ...]]:
     place = (row["row"], local_time(row["t_first_ns"]), row["device"], row["class"])
     if "damaged" in row:
         return [(*place, "", "", "", f"damaged: {row['damaged']}")]
+    if "gap" in row:
+        gap = row["gap"]
+        told = f"gap record: {counted(gap['readings'], 'reading')} missing ({gap['reason']})"
+        return [(*place, "", "", "", told)]
     return [
         (
             row["row"],

@@ -81,15 +81,12 @@ class Outbox:
         self._cache = RowCache(CACHE_COMMITS * options.commit_bytes)
         self._cursors: set[Cursor] = set()
         self._committing = asyncio.Lock()
-        self._due = asyncio.Event()
-        self._room = asyncio.Event()
-        self._mended = asyncio.Event()
+        self._due, self._room, self._mended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._figures = Figures(options, metrics, self.tick_s)
         self._kept_up_s = self.tick_s
         self._trouble: OutboxError | None = None
         self._given_up = Ranges()
-        self._tries = 0
-        self._is_shedding = False
+        self._tries, self._is_shedding = 0, False
         self._replaced_s: list[float] = []
         self._is_closed = False
         self._salvager = Salvager(self, options.directory, clock, metrics)
@@ -411,9 +408,9 @@ class Outbox:
                 raise self._trouble
             self._due.clear()
             self._anchors.note(self._clock.synced)
-            anchors = self._anchors.new()
-            moment = Moment(self._clock.now_ns(), self._clock.monotonic_s(), self._is_closed, anchors)
-            is_upkeep = moment.is_last or moment.monotonic_s - self._kept_up_s >= UPKEEP_INTERVAL_S
+            now_ns, now_s = self._clock.now_ns(), self._clock.monotonic_s()
+            moment = Moment(now_ns, now_s, self._is_closed, self._anchors.new())
+            is_upkeep = moment.is_last or now_s - self._kept_up_s >= UPKEEP_INTERVAL_S
             rows, plan, learned = self._buffer.take(), self._ledger.plan(), self._learned.take()
             if not (rows or plan.is_something or learned or is_upkeep or self._trouble):
                 return
@@ -480,8 +477,7 @@ class Outbox:
             if is_final(exc):
                 raise
             await self._mended.wait()
-            read.last_id = max(read.last_id, spans[0][0] - 1)  # and look again
-            return read
+            return Read(0, 0, read.historical, last_id=spans[0][0] - 1)  # look again
         if read.damaged:  # or given up meanwhile: a commit that has ended on its thread may not be settled yet
             async with self._committing:
                 read.damaged = [row_id for row_id in read.damaged if row_id in self._ledger.kept]

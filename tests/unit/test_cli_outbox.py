@@ -93,6 +93,11 @@ def test_status_shows_accounts_that_add_up(state: Path, capsys: pytest.CaptureFi
     assert "cloud\t4\t5\t0\t1\t4" in say(capsys, "status", state)
 
 
+def test_show_tells_of_gap_records_and_of_damage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = say(capsys, "show", state, "--limit", "1").splitlines()[-1].split("\t")
+    assert (last[2], last[3], last[-1]) == ("press-01", "event", "gap record: 1 reading missing (damaged)")
+
+
 def test_csv_holds_every_reading_with_its_name_unit_and_time(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
