@@ -101,6 +101,7 @@ def _outbox(model: OutboxModel, directory: Path) -> OutboxOptions:
         reserve_bytes=model.reserve,
         memory_bytes=model.memory,
         write_budget_bytes=model.write_budget,
+        dead_letter_bytes=model.dead_letter_size,
     )
 
 

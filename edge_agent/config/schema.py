@@ -187,6 +187,11 @@ class OutboxModel(StrictModel):
         description="Readings that wait in memory while the disk takes no writes; beyond it the lowest class gives"
         " way, the oldest first.",
     )
+    dead_letter_size: Size = Field(
+        default=16 * 1024**2,
+        ge=64 * 1024,
+        description="What rows that a broker refused for what they are may take; beyond it the oldest give way.",
+    )
     write_budget: Size | None = Field(
         default=None,
         ge=1024**2,

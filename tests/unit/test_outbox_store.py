@@ -382,3 +382,23 @@ async def test_accounts_are_exact_across_restarts(tmp_path: Path) -> None:
             expected = {"committed": 3 * life, "dropped": 0}
             assert account(outbox, CLOUD) == expected | {"confirmed": 3 * life - 2, "pending": 2}
             assert account(outbox, PLANT) == expected | {"confirmed": 0, "pending": 3 * life}
+
+
+async def test_the_backlog_is_counted_in_readings_whatever_is_live_beside_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, CLOUD, PLANT) as outbox:
+        for number in range(1, 6):
+            await outbox.append(PRESS, batch(PRESS, number, points=(0, 1)))
+            await outbox.flush()
+        cursor = outbox.begin(CLOUD)
+        assert cursor.replay_readings == 10
+        await fill(outbox, PRESS, 6, 7, 8)
+        assert cursor.replay_readings == 10
+        (first, *_) = await drain(cursor, Stream.LIVE, confirm=False)
+        cursor.confirm([first.id])
+        backlog = await drain(cursor, confirm=False)
+        cursor.confirm(row.id for row in backlog[:2])
+        await outbox.flush()
+        assert cursor.replay_readings == 6
+        cursor.confirm(row.id for row in backlog)
+        assert cursor.replay_readings == 0
+        assert outbox.begin(PLANT).replay_readings == 13
