@@ -1,11 +1,14 @@
 """The publisher with the real outbox, through outages of Mosquitto and restarts of its own."""
 
 import asyncio
+import json
 from array import array
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from edge_agent.clock import SystemClock
@@ -14,6 +17,7 @@ from edge_agent.model import Column, DataType, DeviceId, Point, PointName, Point
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.store import Outbox
 from edge_agent.testing.eventually import eventually
+from tests.model.outbox_kit import account
 from tests.servers.memory_outbox import T0_NS
 from tests.servers.mosquitto import Mosquitto, mosquitto
 from tests.servers.publishing import options_for, publishing
@@ -26,8 +30,10 @@ CLOUD, OTHER = PublisherId("cloud"), PublisherId("other")
 
 
 @asynccontextmanager
-async def outbox_in(directory: Path, metrics: Metrics | None = None) -> AsyncIterator[Outbox]:
-    options = OutboxOptions(directory, commit_interval_s=0.02)
+async def outbox_in(
+    directory: Path, metrics: Metrics | None = None, max_bytes: int = 2**30
+) -> AsyncIterator[Outbox]:
+    options = OutboxOptions(directory, commit_interval_s=0.02, max_bytes=max_bytes)
     outbox = await Outbox.open(options, [CLOUD, OTHER], clock=SystemClock(), metrics=metrics or Metrics())
     try:
         async with asyncio.TaskGroup() as group:
@@ -117,3 +123,30 @@ async def test_each_of_two_publishers_gets_everything_while_one_is_away(tmp_path
             with mosquitto_again(away) as later:
                 await eventually(lambda: set(values(later)) == set(range(100)))
                 assert is_in_order(later)
+
+
+async def test_an_outage_longer_than_the_bound_is_told_to_the_broker_that_missed_something(tmp_path: Path) -> None:
+    schema = json.loads((files("edge_agent.publish") / "schema" / "edge.gap-1.json").read_text())
+    with mosquitto() as server, mosquitto(is_started=False) as away, subscriber(server.port) as received:
+        async with (
+            outbox_in(tmp_path, max_bytes=300_000) as outbox,
+            publishing(options_for(away.port, id=OTHER), outbox),
+            publishing(options_for(server.port), outbox),
+        ):
+            for first in range(0, 20_000, 100):
+                await append(outbox, range(first, first + 100))
+            await eventually(lambda: len(values(received)) == 20_000)
+            assert values(received) == list(range(20_000))
+            with mosquitto_again(away) as later:
+                await eventually(lambda: account(outbox, OTHER)["pending"] == 0)
+                gaps = [message.json() for message in later.on("/gap")]
+                missing = set(range(20_000)) - set(values(later))
+                assert missing
+                assert is_in_order(later)
+            for gap in gaps:
+                jsonschema.validate(gap, schema)
+            told = {gap["row"]: gap["readings"] for gap in gaps}
+            assert sum(told.values()) == len(missing) == account(outbox, OTHER)["dropped"]
+            assert {gap["reason"] for gap in gaps} == {"full"}
+            assert account(outbox, CLOUD)["dropped"] == 0
+    assert received.on("/gap") == []
