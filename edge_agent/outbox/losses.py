@@ -19,6 +19,9 @@ from edge_agent.outbox.rows import Gap, Reason
 EVERYBODY = PublisherId("*")
 """Stands for every publisher that was configured."""
 
+UNKNOWN = DeviceId("unknown")
+"""Stands for the devices of rows of which nothing is left but the number."""
+
 GAP_CODEC = 2
 """The body of a gap record: JSON."""
 

@@ -53,9 +53,12 @@ class DamagedFile:
         self._file = self._stack.enter_context(path.open("rb", buffering=0)).fileno() if path.exists() else -1
         self._wal = self._stack.enter_context(wal.open("rb", buffering=0)).fileno() if wal.exists() else -1
         self._in_wal: dict[int, int] = {}
+        self._doubtful: list[int] = []
         self.page_count = os.fstat(self._file).st_size // PAGE_BYTES if self._file >= 0 else 0
         if self._wal >= 0:
             self._read_wal()
+        self._tree_pages = self.page_count
+        self.page_count += len(self._doubtful)
         self._free = self._freelist()
 
     def __enter__(self) -> Self:
@@ -85,6 +88,8 @@ class DamagedFile:
 
     def _page(self, number: int) -> bytes:
         at = self._in_wal.get(number)
+        if number > self._tree_pages:
+            at = self._doubtful[number - self._tree_pages - 1]
         try:
             if at is not None:
                 return os.pread(self._wal, PAGE_BYTES, at)
@@ -93,7 +98,10 @@ class DamagedFile:
             return b""
 
     def _read_wal(self) -> None:
-        """Note the newest committed frame of each page; a frame belongs to the log if its salts do."""
+        """Note the newest committed frame of each page; a frame belongs to the log if its salts do.
+
+        Frames whose checksum is wrong may be of another page than they say: they count as pages of their own.
+        """
         places = range(_WAL_HEADER_BYTES, os.fstat(self._wal).st_size - _FRAME_BYTES + 1, _FRAME_BYTES)
         frames = [(at + 24, *_FRAME.unpack(os.pread(self._wal, _FRAME.size, at))) for at in places]
         salts = [(one, two) for _, _, _, one, two in frames[:5]]
@@ -102,17 +110,31 @@ class DamagedFile:
         for at, number, committed_pages, one, two in frames:
             if (one, two) != ours or not 0 < number < 2**31:
                 continue
+            if not self._is_sound(at):
+                self._doubtful.append(at)
+                continue
             pending[number] = at
             if committed_pages:
                 self._in_wal |= pending
                 self.page_count = max(self.page_count, *pending)
                 pending.clear()
 
+    def _is_sound(self, at: int) -> bool:
+        """Check a frame against the checksum of the one before, or of the header (SQLite file format §4.2)."""
+        before = os.pread(self._wal, 8, at - 24 - _FRAME_BYTES + 16 if at > 32 + 24 else 24)
+        head = os.pread(self._wal, _FRAME_BYTES, at - 24)
+        one, two = struct.unpack(">II", before)
+        words = struct.unpack("<1026I", head[:8] + head[24:])
+        for at_word in range(0, len(words), 2):
+            one = (one + words[at_word] + two) & 0xFFFFFFFF
+            two = (two + words[at_word + 1] + one) & 0xFFFFFFFF
+        return struct.pack(">II", one, two) == head[16:24]
+
     def _freelist(self) -> set[int]:
         """Return the pages that are not in use: what they still hold was let go of."""
         free: set[int] = set()
         trunk = int.from_bytes(self._page(1)[32:36], "big")
-        while 1 < trunk <= self.page_count and trunk not in free:
+        while 1 < trunk <= self._tree_pages and trunk not in free:
             page = self._page(trunk)
             free.add(trunk)
             count = min(int.from_bytes(page[4:8], "big"), PAGE_BYTES // 4 - 2)
@@ -140,7 +162,7 @@ class DamagedFile:
         pieces = []
         while left_bytes > 0:
             page = self._page(number)
-            if not 1 < number <= self.page_count or len(page) < PAGE_BYTES:
+            if not 1 < number <= self._tree_pages or len(page) < PAGE_BYTES:
                 raise ValueError(number)
             pieces.append(page[4 : 4 + left_bytes])
             left_bytes -= PAGE_BYTES - 4

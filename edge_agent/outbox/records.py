@@ -1,5 +1,6 @@
 """A row as the file holds it, as a value, and what a commit or a lease gives back."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from edge_agent.outbox.rows import Row
 
 COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, anchor, body"
 """What ``decode_row`` takes."""
+
+MAX_OUT_OF_REACH = 16
+"""So many rows are passed over where they stand; where a page above them is damaged, the file is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def parse_table(content: str) -> PointTable:
 
 
 def seal(epoch: str, row_id: int, body: bytes) -> int:
-    """Return the checksum of a row, which holds for its identity, too; those of schema 1 hold for the body only."""
+    """Return the checksum of a row, which holds for its identity, too; in schema 1 it holds for the body only."""
     return zlib.crc32(f"{epoch}/{row_id}".encode(), codec.checksum(body))
 
 

@@ -177,10 +177,15 @@ class Retention:
                     break
                 self._drop(victims, Reason.FULL, dropped)
 
-    def drop(self, spans: Iterable[Span], why: Reason, dropped: Dropped) -> None:
-        """Give up certain rows; those that are not even there cannot be told of."""
-        for span in spans:
-            self._drop(self._sql.execute(_BY_ID, span).fetchall(), why, dropped)
+    def drop(self, spans: Iterable[Span], why: Reason, dropped: Dropped) -> list[Span]:
+        """Give up certain rows; return those that are not even there, of which only the number can be told."""
+        missing = Ranges(spans)
+        for span in missing.spans():
+            rows = self._sql.execute(_BY_ID, span).fetchall()
+            for row in rows:
+                missing.discard(row[0])
+            self._drop(rows, why, dropped)
+        return missing.spans()
 
     def expire(self, now_s: float, last_id: int, dropped: Dropped) -> None:
         """Note how old the log is, and give up what has been kept for too long, some thousand rows at once."""

@@ -28,7 +28,17 @@ from edge_agent.outbox.mark import Mark
 from edge_agent.outbox.migrations import migrate
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
-from edge_agent.outbox.records import COLUMNS, Loaded, Read, SavedRow, Written, decode_row, parse_table
+from edge_agent.outbox.records import (
+    COLUMNS,
+    MAX_OUT_OF_REACH,
+    Loaded,
+    Read,
+    SavedRow,
+    Written,
+    decode_row,
+    parse_table,
+    seal,
+)
 from edge_agent.outbox.reserve import Reserve
 from edge_agent.outbox.retention import GAP_KIND, Encoded
 from edge_agent.outbox.rows import Row

@@ -8,10 +8,10 @@ from edge_agent.clock import Anchor
 from edge_agent.outbox.accounts import Accounts
 from edge_agent.outbox.dead_letters import DeadLetters
 from edge_agent.outbox.ledger import Plan
-from edge_agent.outbox.losses import Days, Loss, Losses, in_groups
+from edge_agent.outbox.losses import EVERYBODY, UNKNOWN, Days, Loss, Losses, in_groups
 from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.outbox.retention import Dropped, Encoded, Retention
-from edge_agent.outbox.rows import Reason, Row
+from edge_agent.outbox.rows import Gap, Reason, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,14 @@ class Upkeep:
         self._holds_bound = options.when_full is not WhenFull.BLOCK
         self._dropped = Dropped()
 
-    def begin(self, plan: Plan, noted_ns: int = 0) -> Dropped:
+    def begin(self, plan: Plan, noted_ns: int = 0, epoch: str = "") -> Dropped:
         """Take note of what publishers got, while it is still in the file, and give up what is damaged."""
         dropped = self._dropped = self.retention.begin(self.accounts.publishers)
         self.days.begin()
         if plan.damaged:
-            self.retention.drop(plan.damaged, Reason.DAMAGED, dropped)
+            for first, last in self.retention.drop(plan.damaged, Reason.DAMAGED, dropped):
+                about = (last - first + 1, 0, noted_ns, noted_ns, Reason.DAMAGED, epoch, first, last)
+                dropped.losses.append(Loss(UNKNOWN, EVERYBODY, Gap("", *about)))
             dropped.readings.clear()  # how many a damaged row says that it holds is not to be trusted
             self.accounts.drop_missing()
         for loss in plan.losses:
