@@ -13,7 +13,9 @@ ALL = [metric for metric in vars(Metrics()).values() if isinstance(metric, Metri
 # Names that count things without a unit; everything else ends in a base unit.
 UNITLESS_GAUGES = {
     "info",
-    "clock_synced", "identifiers_configured",
+    "clock_synced",
+    "identifiers_configured",
+    "outbox_salvage_progress",
     "device_up",
     "publisher_up",
     "publisher_insecure",
