@@ -133,9 +133,11 @@ def _publisher_row(publisher: dict[str, Any], pending: dict[str, int]) -> tuple[
 def _outbox_line(outbox: dict[str, Any] | None) -> str:
     if outbox is None:
         return "outbox: not open yet"
-    kept = f"{counted(outbox['rows'], 'row')} in {size(outbox['size_bytes'])}"
+    kept = f"{counted(outbox['rows'], 'row')} in {size(outbox['size_bytes'])} of {size(outbox['max_bytes'])}"
+    lost = sum(outbox["lost"].values())
+    told = f", {counted(lost, 'reading')} lost since the start" if lost else ""
     trouble = f", trouble: {outbox['trouble']}" if outbox["trouble"] else ""
-    return f"outbox: {kept}, {counted(outbox['buffered'], 'reading')} not on disk yet{trouble}"
+    return f"outbox: {kept}, {counted(outbox['buffered'], 'reading')} not on disk yet{told}{trouble}"
 
 
 def _print_device(device: dict[str, Any]) -> None:
