@@ -148,6 +148,24 @@ def outbox_losses(
         show_losses(path, device, limit, as_json=as_json)
 
 
+@outbox_app.command("salvage")
+def outbox_salvage(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A damaged outbox that was set aside: the folder it is in.")
+    ],
+    into: Outbox,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Put what can be read of a damaged outbox into a sound one. The agent that uses it must be stopped.
+
+    A running agent salvages what it sets aside by itself; this is for a folder from elsewhere. The folder stays.
+    """
+    from edge_agent.cli.salvage import salvage_folder
+
+    salvage_folder(folder, into, as_json=as_json)
+
+
 @outbox_app.command("export")
 def outbox_export(
     path: Outbox,

@@ -1,8 +1,10 @@
 """The state directory belongs to one process on one machine."""
 
+import errno
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.errors import OutboxError
@@ -19,7 +21,7 @@ class DirectoryLock:
         path = directory / "lock"
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file = _open(path)
         except OSError as exc:
             raise OutboxError(f"cannot use the state directory {directory}: {exc.strerror}") from exc
         try:
@@ -30,14 +32,24 @@ class DirectoryLock:
             raise OutboxError(
                 f"{directory} is in use by process {holder}; stop it, or give this agent a directory of its own"
             ) from exc
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full or read-only disk: the lock holds without our name in it
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let the next process have the directory; silent when called twice."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as exc:
+        if exc.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def machine_name(path: Path = Path("/etc/machine-id")) -> str:

@@ -1,0 +1,74 @@
+"""``edge-agent outbox salvage``: puts what can be read of a damaged outbox into a sound one, by hand."""
+
+import json
+import time
+from itertools import chain
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from edge_agent.cli.outbox import file_of
+from edge_agent.cli.wording import counted
+from edge_agent.errors import OutboxError
+from edge_agent.model import PublisherId
+from edge_agent.outbox.inspect import status
+from edge_agent.outbox.options import OutboxOptions
+from edge_agent.outbox.ranges import Ranges
+from edge_agent.outbox.records import Loaded, SavedRow
+from edge_agent.outbox.recovery import FILE_NAME, Keeper
+from edge_agent.outbox.salvage import Salvage
+
+
+def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
+    """Salvage ``folder`` and print how much came back.
+
+    Raises:
+        OutboxError: the agent runs, or one of the two cannot be used.
+    """
+    if not (folder / FILE_NAME).exists():
+        raise OutboxError(f"there is no {FILE_NAME} in {folder}")
+    path = file_of(into)
+    publishers = [PublisherId(one["id"]) for one in status(path)["publishers"] if one["configured"]]
+    keeper = Keeper(OutboxOptions(path.parent), publishers, None)
+    keeper.lock()
+    try:
+        opened = keeper.reopen(time.time_ns())
+        report = _salvage(Salvage(folder), keeper, opened.loaded)
+    finally:
+        keeper.close()
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(
+        f"{counted(report['saved_rows'], 'row')} came back, "
+        f"{counted(report['lost_rows'], 'row')} with {counted(report['lost_readings'], 'reading')} cannot be read"
+    )
+
+
+def _salvage(salvage: Salvage, keeper: Keeper, loaded: Loaded) -> dict[str, int]:
+    has = {publisher: Ranges(ids) for publisher, ids in loaded.acknowledged.items()}
+    kept, saved = Ranges(loaded.kept), 0
+
+    def is_owed(row_id: int) -> bool:
+        return row_id not in kept and (not has or any(row_id not in ids for ids in has.values()))
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("salvage", total=1.0)
+        for _ in salvage.look():
+            progress.update(task, completed=salvage.progress)
+        for publisher, ids in salvage.survey.acknowledged.items():
+            for span in ids if publisher in has else ():
+                has[publisher].add(*span)
+        for piece in salvage.pieces():
+            rows: list[tuple[SavedRow, int | None]] = [(row, None) for row in piece if is_owed(row.id)]
+            restored, _ = keeper.restore(rows, has) if rows else (Ranges(), None)
+            saved += len(restored)
+            progress.update(task, completed=salvage.progress)
+        losses = [loss for loss in chain(salvage.losses(is_owed, time.time_ns())) if loss is not None]
+    return {
+        "saved_rows": saved,
+        "lost_rows": sum(loss.gap.rows for loss in losses),
+        "lost_readings": sum(loss.gap.readings for loss in losses),
+    }
