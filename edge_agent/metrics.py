@@ -77,7 +77,7 @@ class Metrics:
             "outbox_salvage_progress", "How far the salvage of a damaged database is, 0 to 1; 1 = all done.", []
         )
         self.salvage_progress.set(1)
-        self.salvaged_rows = counter("outbox_salvaged_rows_total", "Rows that came back from damaged databases.", [])
+        self.salvaged_rows = counter("outbox_salvaged_rows_total", "Rows back from damaged databases.", [])
         self.unsalvaged_rows = counter(
             "outbox_unsalvaged_rows_total", "Rows of damaged databases that nobody can read any more.", []
         )

@@ -2,7 +2,6 @@
 
 import json
 import time
-from itertools import chain
 from pathlib import Path
 
 import typer
@@ -14,11 +13,13 @@ from edge_agent.cli.wording import counted
 from edge_agent.errors import OutboxError
 from edge_agent.model import PublisherId
 from edge_agent.outbox.inspect import status
+from edge_agent.outbox.ledger import Plan
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.records import Loaded, SavedRow
 from edge_agent.outbox.recovery import FILE_NAME, Keeper
 from edge_agent.outbox.salvage import Salvage
+from edge_agent.outbox.upkeep import Moment
 
 
 def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
@@ -61,14 +62,25 @@ def _salvage(salvage: Salvage, keeper: Keeper, loaded: Loaded) -> dict[str, int]
         for publisher, ids in salvage.survey.acknowledged.items():
             for span in ids if publisher in has else ():
                 has[publisher].add(*span)
+        confirmed = {publisher: ids.spans() for publisher, ids in has.items()}
+        last_id = _write(keeper, loaded.last_id, Plan(acknowledged=confirmed))
         for piece in salvage.pieces():
             rows: list[tuple[SavedRow, int | None]] = [(row, None) for row in piece if is_owed(row.id)]
             restored, _ = keeper.restore(rows, has) if rows else (Ranges(), None)
             saved += len(restored)
             progress.update(task, completed=salvage.progress)
-        losses = [loss for loss in chain(salvage.losses(is_owed, time.time_ns())) if loss is not None]
+        losses = [loss for loss in salvage.losses(is_owed, time.time_ns()) if loss is not None]
+    _write(keeper, last_id, Plan(losses=losses))
     return {
         "saved_rows": saved,
         "lost_rows": sum(loss.gap.rows for loss in losses),
         "lost_readings": sum(loss.gap.readings for loss in losses),
     }
+
+
+def _write(keeper: Keeper, last_id: int, plan: Plan) -> int:
+    """Commit what is noted; return the last id, for gap records may have come with it."""
+    if not plan.is_something:
+        return last_id
+    moment = Moment(time.time_ns(), time.monotonic(), is_last=True)
+    return last_id + len(keeper.write([], last_id + 1, plan, [], moment).rows)

@@ -61,8 +61,7 @@ def take_all(at: Path) -> None:
 
 @asynccontextmanager
 async def running(at: Path, metrics: Metrics, **changes: float | WhenFull) -> AsyncIterator[Outbox]:
-    changes = {"commit_interval_s": 0.02, "reserve_bytes": 0} | changes
-    opening = opened(at, CLOUD, metrics=metrics, **changes)  # type: ignore[arg-type]
+    opening = opened(at, CLOUD, metrics=metrics, commit_interval_s=0.02, reserve_bytes=0, **changes)  # type: ignore[arg-type]
     async with opening as outbox, asyncio.TaskGroup() as group:
         task = group.create_task(outbox.run())
         yield outbox

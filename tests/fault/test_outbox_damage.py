@@ -29,8 +29,8 @@ async def pages(outbox: Outbox, count: int) -> None:
 
     def limit() -> None:
         assert outbox._file is not None
-        used = outbox._file._sql.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[union-attr]
-        outbox._file._sql.execute(f"PRAGMA max_page_count = {used + count if count >= 0 else 2**30}")  # type: ignore[union-attr]
+        used = outbox._file._sql.execute("PRAGMA page_count").fetchone()[0]
+        outbox._file._sql.execute(f"PRAGMA max_page_count = {used + count if count >= 0 else 2**30}")
 
     await asyncio.get_running_loop().run_in_executor(outbox._thread, limit)
 

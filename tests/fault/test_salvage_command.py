@@ -1,0 +1,39 @@
+"""A damaged outbox from elsewhere is salvaged by hand."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_agent.cli.commands import app
+from edge_agent.errors import OutboxError
+from edge_agent.outbox.recovery import FILE_NAME
+from tests.fault.test_recovery import PRESS, no_tree, spoil_tree
+from tests.model.outbox_kit import CLOUD, drain, fill, numbers, opened
+
+
+@pytest.mark.slow
+async def test_a_folder_is_salvaged_into_a_sound_outbox(tmp_path: Path) -> None:
+    broken, sound = tmp_path / "broken", tmp_path / "sound"
+    async with opened(broken, CLOUD) as outbox:
+        await fill(outbox, PRESS, *range(1, 31))
+        outbox.begin(CLOUD).confirm([1, 2])
+        await outbox.flush()
+    async with opened(sound, CLOUD):
+        pass
+    await asyncio.to_thread(spoil_tree, broken, no_tree)
+    command = ["outbox", "salvage", str(broken), str(sound)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, command, catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "28 rows came back, 0 rows with 0 readings cannot be read\n",
+    )
+    async with opened(sound, CLOUD) as outbox:
+        assert numbers(await drain(outbox.begin(CLOUD))) == list(range(3, 31))
+        with pytest.raises(OutboxError, match="in use by process"):
+            await asyncio.to_thread(CliRunner().invoke, app, command, catch_exceptions=False)
+    shutil.rmtree(broken)
+    with pytest.raises(OutboxError, match=f"no {FILE_NAME}"):
+        await asyncio.to_thread(CliRunner().invoke, app, command, catch_exceptions=False)
