@@ -135,12 +135,14 @@ class Retention:
         is_newest = self._options.when_full is WhenFull.DROP_NEWEST
         if self._options.when_full is WhenFull.BLOCK:
             return None
+        before_bytes = self.used_bytes()
         ranks = [LOWEST_FIRST.index(row.reading_class) for row, _ in encoded]
         refused = set()
         for at in sorted(range(len(encoded)), key=lambda at: (ranks[at], -at if is_newest else at)):
             # Nothing gives way to a lower class; to its own only what is older, if that is to go.
             self.evict(need_bytes, dropped, LOWEST_FIRST[: ranks[at] + (not is_newest)])
-            if self.excess_bytes(need_bytes) <= 0:
+            # A bound that was lowered is reached in steps, and not by what is new.
+            if self.excess_bytes(need_bytes) <= 0 or before_bytes - self.used_bytes() >= need_bytes:
                 break
             refused.add(at)
             need_bytes -= sizes_bytes[at]

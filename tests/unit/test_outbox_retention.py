@@ -302,6 +302,9 @@ async def test_a_bound_that_was_lowered_is_reached_in_steps(
             await fill(outbox, CNC, number)
             used.append(int(str(outbox.summary()["used_bytes"])))
         account(outbox, CLOUD)
+        assert numbers(await drain(outbox.begin(CLOUD), confirm=False))[-10:] == list(range(10)), (
+            "new ones come in"
+        )
     assert used[0] > 2 * BOUND
     assert used[-1] < BOUND
 
