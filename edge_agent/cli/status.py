@@ -95,7 +95,17 @@ def _print_agent(status: dict[str, Any]) -> None:
     outbox = status["outbox"]
     pending = outbox["pending"] if outbox else {}
     table.show(
-        ("publisher", "broker", "state", "in flight", "acknowledged", "refused", "rows to send", "last error"),
+        (
+            "publisher",
+            "broker",
+            "state",
+            "in flight",
+            "acknowledged",
+            "refused",
+            "rows to send",
+            "replay",
+            "last error",
+        ),
         (_publisher_row(publisher, pending) for publisher in status["publishers"]),
     )
     typer.echo(_outbox_line(outbox))
@@ -126,8 +136,16 @@ def _publisher_row(publisher: dict[str, Any], pending: dict[str, int]) -> tuple[
         publisher["acknowledged"],
         publisher["refused"],
         pending.get(publisher["id"]),
+        _replay(publisher["replay"]) if is_connected else "",
         "" if is_connected else publisher["last_error"],
     )
+
+
+def _replay(replay: dict[str, Any]) -> str:
+    if not replay["pending_readings"]:
+        return ""
+    eta_s = replay["eta_s"]
+    return "stands still" if eta_s is None else f"{ago(0, round(eta_s * 1e9))} to go"
 
 
 def _outbox_line(outbox: dict[str, Any] | None) -> str:
