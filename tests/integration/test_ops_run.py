@@ -123,13 +123,14 @@ def test_a_busy_port_ends_it_with_1_and_says_what_to_do(folder: Path, yaml: str)
     assert "traceback" not in line
 
 
-def test_a_disk_that_fails_to_write_ends_it_with_74(folder: Path, yaml: str) -> None:
+def test_a_disk_that_takes_no_writes_does_not_end_it(folder: Path, yaml: str) -> None:
     one = AgentProcess(folder, yaml)
     limited = f'ulimit -f 60; exec "{EDGE_AGENT}" run "{one.config}"'  # blocks of 512 bytes; beyond them, EFBIG
-    result = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, timeout=30, check=False)
-    assert result.returncode == 74
-    (line,) = [json.loads(line) for line in result.stderr.splitlines() if '"critical"' in line]
-    assert "disk I/O error" in line["reason"]
+    with pytest.raises(subprocess.TimeoutExpired) as waiting:
+        subprocess.run(["sh", "-c", limited], capture_output=True, timeout=5, check=False)
+    messages = [json.loads(line)["message"] for line in (waiting.value.stderr or b"").splitlines()]
+    assert "the outbox cannot be written" in messages
+    assert "agent starts" in messages
 
 
 @pytest.mark.slow
@@ -174,7 +175,7 @@ def test_the_outbox_is_shown_beside_the_running_agent_and_after_it(folder: Path,
         status = edge_agent("outbox", "status", path)
         assert (status.returncode, status.stderr) == (0, "")
         assert re.search(r"^press-01\ttrend\t1\t1$", status.stdout, re.MULTILINE)
-        assert re.search(r"^cloud\t1\t$", status.stdout, re.MULTILINE)
+        assert re.search(r"^cloud\t1\t", status.stdout, re.MULTILINE)
     (row,) = json.loads(edge_agent("outbox", "show", running.state, "--json").stdout)
     assert (row["device"], row["readings"][0]["point"]) == ("press-01", "temperature")
     assert json.loads(edge_agent("outbox", "show", running.state, "--json", "--device", "lathe").stdout) == []
