@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,17 +129,20 @@ async def test_an_export_reads_page_by_page_and_holds_no_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "EXPORT_PAGE_ROWS", 2)
+    loop = asyncio.get_running_loop()
     async with opened(tmp_path, CLOUD) as outbox:
+        reader = ThreadPoolExecutor(1)
         await fill(outbox, PRESS, *range(1, 8))
-        going = await asyncio.to_thread(inspect.Export, tmp_path / FILE_NAME)
+        going = await loop.run_in_executor(reader, inspect.Export, tmp_path / FILE_NAME)
         readings = going.readings()
-        seen = [await asyncio.to_thread(next, readings)]
+        seen = [await loop.run_in_executor(reader, next, readings)]
         await drain(outbox.begin(CLOUD))
         await fill(outbox, PRESS, 8)  # what was there goes, something new comes
 
         is_busy, *_ = (await on_thread(outbox, "PRAGMA wal_checkpoint(TRUNCATE)"))[0]
         assert not is_busy, "nobody reads"
-        seen += await asyncio.to_thread(list, readings)
+        seen += await loop.run_in_executor(reader, list, readings)
+        reader.shutdown(wait=False)
     assert [reading["row"] for reading in seen] == [1, 2], "the page that it had; what is gone is gone"
     assert batch(PRESS, 1).time_ns == seen[0]["time_ns"]
 
