@@ -43,7 +43,8 @@ def main() -> int:
             progress.advance(task)
     machine = (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, uvloop {version('uvloop')}, load before {load:.1f}, {arguments.seconds:g} s each"
+        f"Python {platform.python_version()}, uvloop {version('uvloop')}, "
+        f"load before {load:.1f}, {arguments.seconds:g} s each"
     )
     table = Table(*modbus.HEADER, title=machine)
     for row in rows:
