@@ -18,7 +18,9 @@ def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(*header, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")  # a code, name or address that is cut short is none
     for row in texts:
         table.add_row(*(Text(_visible(cell)) for cell in row))
     Console().print(table)

@@ -127,7 +127,7 @@ def test_check_sums_a_good_configuration_up_and_writes_nothing(
     code, output, errors = edge_agent("check", config)
     assert (code, errors) == (0, "")
     assert "press-01\tmodbus\t3\t3\t2.1\t\n" in output
-    assert "gateway gw-01: 1 devices, 3 points" in output
+    assert "gateway gw-01: 1 device, 3 points" in output
     assert "identifier codes: none" in output
     assert [path.name for path in tmp_path.iterdir()] == ["agent.yaml"]
 
@@ -255,6 +255,17 @@ def test_a_table_on_a_terminal_passes_no_escape_codes_on(
     table.show(("name",), [("[red]evil\x1b[2J",)])
     output = capsys.readouterr().out
     assert "[red]evil\N{REPLACEMENT CHARACTER}[2J" in output
+
+
+def test_a_table_on_a_narrow_terminal_cuts_nothing_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    table.show(("code", "n"), [("88.101.0042/EQ.press-01", 1)])
+    assert "".join(line.split()[0] for line in capsys.readouterr().out.splitlines()[3:] if line.strip()) == (
+        "88.101.0042/EQ.press-01"
+    )
 
 
 def test_the_exit_code_of_several_errors_is_the_one_that_says_most(caplog: pytest.LogCaptureFixture) -> None:
