@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
@@ -79,7 +80,8 @@ class DeviceSupervisor:
             try:
                 device = self._options.spec.create(self._context, self._options.config)
                 while True:
-                    pause_s = await self._serve(device)
+                    with _only_cancelled_when_asked():
+                        pause_s = await self._serve(device)
                     await self._clock.sleep(pause_s)
             except OutboxError:
                 raise
@@ -166,8 +168,9 @@ class DeviceSupervisor:
         """Carry out one exchange; return None if it gave nothing."""
         begin_s = self._clock.monotonic_s()
         try:
-            async with Deadline(self._options.read_timeout_s):
-                batch = await session.read(request)
+            with _only_cancelled_when_asked():
+                async with Deadline(self._options.read_timeout_s):
+                    batch = await session.read(request)
         except TimeoutError:
             self._last_failure = f"no answer within {self._options.read_timeout_s:g} s to: {request}"
         except ExchangeError as exc:
@@ -240,6 +243,21 @@ class DeviceSupervisor:
         await self._lost(reason)
         self._current.enter(DevicePhase.FAILED, reason)
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
+
+
+@contextmanager
+def _only_cancelled_when_asked() -> Iterator[None]:
+    """Make a cancellation that a driver lets out by itself the bug that it is.
+
+    A task that ends so ends without a word, and its device is never collected again.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a cancellation that nobody asked for came out of the driver") from exc
 
 
 class DeviceMetrics:

@@ -47,7 +47,7 @@ class Plant:
     polled: Sequence[int] = (0, 1, 2)
     is_up: bool = True
     answers: bool = True
-    crash: Exception | None = None
+    crash: BaseException | None = None
     refuses: frozenset[int] = frozenset()
     connects: int = 0
     closes: int = 0
@@ -252,6 +252,31 @@ async def test_a_driver_that_crashes_five_times_within_an_hour_is_given_up(
     assert bench.value("driver_crashes_total") == 5
     assert bench.bad_batches() == [Quality.BAD_NO_COMMUNICATION]
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_cancellation_that_a_driver_lets_out_is_a_crash_and_not_the_end() -> None:
+    bench = Bench(Plant(crash=asyncio.CancelledError()))
+    async with bench.running():
+        assert bench.phase() is DevicePhase.OFFLINE
+        bench.plant.crash = None
+        await bench.clock.advance(65)
+        assert bench.phase() is DevicePhase.ONLINE
+    assert bench.value("driver_crashes_total") == 1
+
+
+@pytest.mark.parametrize("where", ["poll", "run"])
+async def test_a_cancellation_out_of_a_reporting_session_is_a_crash_too(where: str) -> None:
+    class Leaking(Plant):
+        async def run(self, emit: Emit) -> None:
+            if where == "run":
+                raise asyncio.CancelledError
+            await super().run(emit)
+
+    plant = Leaking(reported=(2,), polled=(0,), crash=asyncio.CancelledError() if where == "poll" else None)
+    bench = Bench(plant)
+    async with bench.running():
+        await bench.clock.advance(1)
+        assert bench.value("driver_crashes_total") == 1
 
 
 async def test_a_crash_in_a_reporting_session_is_a_crash_too() -> None:
