@@ -104,11 +104,11 @@ def import_(
 
 def _options(config: Path) -> tuple["IdentifierOptions", Path]:
     """Return the ``identifiers:`` section and where the lock file is."""
-    from edge_agent.config import load
+    from edge_agent.config import load_local
     from edge_agent.identify.lockfile import FILE_NAME
     from edge_agent.registry import Registry
 
-    options = load(config, Registry())
+    options = load_local(config, Registry())
     if options.identifiers is None:
         raise EdgeAgentError(f"{config} has no identifiers: section, so no object has a code")
     return options.identifiers, options.outbox.directory / FILE_NAME

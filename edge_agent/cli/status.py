@@ -72,10 +72,10 @@ class _UnixConnection(HTTPConnection):
 
 def _socket_of(config: Path | None) -> Path:
     if config is not None:
-        from edge_agent.config import load  # noqa: PLC0415 - slow, and seldom needed
+        from edge_agent.config import load_local  # noqa: PLC0415 - slow, and seldom needed
         from edge_agent.registry import Registry  # noqa: PLC0415 - as above
 
-        return load(config, Registry()).ops.control_socket
+        return load_local(config, Registry()).ops.control_socket
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/edge-agent"
     return Path(folder) / "control.sock"
 

@@ -4,6 +4,7 @@ Composed from parser events, not by ``yaml.compose``: the C composer recurses an
 deep nesting, stops at the first mistake, and knows YAML 1.1 only (docs/adr/0005-configuration.md).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -35,14 +36,14 @@ def parse(text: str, file: Path, secrets: Secrets) -> Document:
     return _Composer(text, file, secrets).compose()
 
 
-def load_document(path: Path) -> tuple[source.Source, Document]:
-    """Read and parse ``path``.
+def load_document(path: Path, secrets_of: Callable[[Path], Secrets] = Secrets) -> tuple[source.Source, Document]:
+    """Read and parse ``path``; ``secrets_of`` its folder resolves the secrets.
 
     Raises:
         ConfigError: as ``source.read`` and ``parse``.
     """
     read = source.read(path)
-    return read, parse(read.text, path, Secrets(path.parent))
+    return read, parse(read.text, path, secrets_of(path.parent))
 
 
 class _Composer:

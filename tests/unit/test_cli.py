@@ -215,6 +215,27 @@ def test_status_without_an_agent_says_what_to_do(edge_agent: Main, tmp_path: Pat
     assert f"at {tmp_path}/mine.sock" in edge_agent("status", config)[2]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["status"], "no agent answers at"),
+        (["outbox", "status"], "there is no outbox at"),
+        (["outbox", "show"], "there is no outbox at"),
+        (["ids", "check"], "no identifiers: section"),
+        (["ids", "plan"], "no identifiers: section"),
+        (["ids", "export", "--csv"], "no identifiers: section"),
+    ],
+)
+def test_commands_beside_the_agent_do_without_its_secrets(
+    edge_agent: Main, config: Path, command: list[str], said: str
+) -> None:
+    with_secret = YAML.replace('mqtt://127.0.0.1"]', 'mqtts://h"], username: u, password: !env NOT_SET_HERE')
+    config.write_text(with_secret + "ops: {control_socket: mine.sock}\n")
+    code, _, errors = edge_agent(*command, config)
+    assert (code, said in errors) == (1, True)
+    assert edge_agent("check", config)[0] == edge_agent("run", config)[0] == 78
+
+
 def test_demo_is_given_its_switches_and_ends_with_its_code(
     edge_agent: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
