@@ -12,6 +12,7 @@ from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
+from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
@@ -62,6 +63,9 @@ class DeviceSupervisor:
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
         self._last_failure = ""
+        self._last_quality = Quality.BAD_COMMUNICATION_ERROR
+        self._unanswered = Unanswered(options.max_failures)
+        self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
 
@@ -146,18 +150,26 @@ class DeviceSupervisor:
             self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
             newly_refused: set[int] = set()
             for request in plans[group]:
+                # Any exchange finds a device that was lost: one that is never answered must not hide it.
+                if self._is_lost and request not in self._unanswered.untried(plans[group]):
+                    continue
                 batch = await self._exchange(session, request)
                 if batch is None:
-                    failures += 1
+                    failures += not self._unanswered.is_known(request)
+                    is_new = self._unanswered.failed(request)
                     # A device that was lost gets one chance only: on a shared line its silence costs the others.
-                    if failures >= (1 if self._is_lost else self._options.max_failures):
-                        raise DeviceUnavailableError(f"{self._last_failure} ({failures} in a row)")
+                    if self._is_lost or failures >= self._options.max_failures:
+                        raise DeviceUnavailableError(f"{self._last_failure} ({max(failures, 1)} in a row)")
+                    if is_new:
+                        await self._tell_unanswered(request)
                 else:
                     failures = 0
+                    self._tell_answered(request)
                     newly_refused |= batch.refused - refused
             if newly_refused:
                 refused |= newly_refused
                 plans = [device.plan(points, refused) for _, points in groups]
+                self._unanswered.forget()
                 names = [self._options.table.names[index] for index in sorted(newly_refused)]
                 _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
             skipped = schedule.done(group, self._clock.monotonic_s())
@@ -173,8 +185,10 @@ class DeviceSupervisor:
                     batch = await session.read(request)
         except TimeoutError:
             self._last_failure = f"no answer within {self._options.read_timeout_s:g} s to: {request}"
+            self._last_quality = Quality.BAD_TIMEOUT
         except ExchangeError as exc:
             self._last_failure = str(exc)
+            self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         else:
             self._metrics.exchanges.inc()
             self._metrics.exchange_seconds.observe(self._clock.monotonic_s() - begin_s)
@@ -182,6 +196,18 @@ class DeviceSupervisor:
             return batch
         self._metrics.exchange_failures.inc()
         return None
+
+    async def _tell_unanswered(self, request: Request) -> None:
+        """Say that the points of one exchange have no value any more, although the device is there."""
+        self._partial.failed("points get no answer", reason=self._last_failure, points=len(request.points))
+        await self._pass_on(
+            ReadingBatch.bad(self._options.id, self._clock.now_ns(), request.points, self._last_quality)
+        )
+
+    def _tell_answered(self, request: Request) -> None:
+        self._unanswered.answered(request)
+        if self._partial.failures and not self._unanswered.has_known:
+            self._partial.recovered("all points are answered again")
 
     async def _take(self, batch: ReadingBatch) -> None:
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:

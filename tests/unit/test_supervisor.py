@@ -224,6 +224,59 @@ async def test_a_device_that_hangs_is_timed_out() -> None:
     assert bench.current.reason == "no answer within 0.05 s to: read [0, 1, 2] (1 in a row)"
 
 
+class TwoBlocks(Plant):
+    """Answers for ``a`` and ``b``; of the block with ``c``, which is asked for first, it says nothing at all."""
+
+    silent = True
+
+    def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+        return [AskedFor([2]), AskedFor([0, 1])]
+
+    async def read(self, request: Request) -> ReadingBatch:
+        if self.silent and 2 in request.points:
+            raise ExchangeError("no answer")
+        return await super().read(request)
+
+
+async def test_points_whose_exchange_fails_among_others_that_do_not_become_bad_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plant = TwoBlocks()
+    plant.silent = False
+    bench = Bench(plant)
+    async with bench.running():
+        assert bench.current.latest(2).value == 7
+        plant.silent = True
+        await bench.clock.advance(2)
+        assert bench.bad_batches() == []
+        await bench.clock.advance(60)
+        assert bench.phase() is DevicePhase.ONLINE
+        assert bench.bad_batches() == [Quality.BAD_COMMUNICATION_ERROR]
+        assert bench.current.latest(2).status == Quality.BAD_COMMUNICATION_ERROR
+        assert bench.current.latest(0).value == 7
+        plant.silent = False
+        await bench.clock.advance(1)
+        assert bench.current.latest(2).value == 7
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "points get no answer"
+    ]
+    assert bench.plant.connects == 1
+
+
+@pytest.mark.parametrize("was_up", [True, False])
+async def test_a_block_that_is_never_answered_does_not_keep_a_lost_device_lost(*, was_up: bool) -> None:
+    plant = TwoBlocks(is_up=was_up)
+    bench = Bench(plant)
+    async with bench.running():
+        plant.is_up = False
+        await bench.clock.advance(60)
+        assert bench.phase() is DevicePhase.OFFLINE
+        plant.is_up = True
+        await bench.clock.advance(200)
+        assert bench.phase() is DevicePhase.ONLINE
+        assert bench.current.latest(0).value == 7
+
+
 async def test_refused_points_are_planned_alone_from_then_on() -> None:
     bench = Bench(Plant(refuses=frozenset({1})))
     async with bench.running():
