@@ -52,11 +52,23 @@ def test_two_claims_to_one_protocol_name_both(folder: Path) -> None:
         Registry([folder]).protocols()
 
 
-@pytest.mark.parametrize("target", [".", "edge_agent_lathe", "edge_agent_lathe/__init__.py"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        ".",
+        "edge_agent_lathe",
+        "edge_agent_lathe/__init__.py",
+        "edge_agent_lathe/__pycache__",  # a .pyc in it is run in place of its source
+        "edge_agent_lathe/native.so",
+    ],
+)
 def test_what_others_may_write_to_is_refused_with_the_command_that_mends_it(folder: Path, target: str) -> None:
-    write_driver(folder)
+    package = write_driver(folder)
+    (package / "__pycache__").mkdir(mode=0o755)
+    (package / "native.so").touch(mode=0o644)
+    (package / ".#lock-of-an-editor").symlink_to("nowhere")
     (folder / target).chmod(0o777)
-    with pytest.raises(DriverLoadError, match="chmod go-w"):
+    with pytest.raises(DriverLoadError, match="chmod -R go-w"):
         Registry([folder]).protocols()
 
 
