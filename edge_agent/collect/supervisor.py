@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from itertools import repeat
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
@@ -18,7 +20,7 @@ from edge_agent.driver import Context, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch
+from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class DeviceSupervisor:
         self._deadband = DeadbandFilter(options.table)
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
+        self._told_refused: set[int] = set()
         self._last_failure = ""
         self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         self._unanswered = Unanswered(options.max_failures)
@@ -148,7 +151,7 @@ class DeviceSupervisor:
             due_s, group = schedule.next()
             await self._clock.sleep(due_s - self._clock.monotonic_s())
             self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
-            newly_refused: set[int] = set()
+            newly_refused, given_again = set[int](), set[int]()
             for request in plans[group]:
                 # Any exchange finds a device that was lost: one that is never answered must not hide it.
                 if self._is_lost and request not in self._unanswered.untried(plans[group]):
@@ -166,12 +169,13 @@ class DeviceSupervisor:
                     failures = 0
                     self._tell_answered(request)
                     newly_refused |= batch.refused - refused
-            if newly_refused:
-                refused |= newly_refused
+                    if not refused.isdisjoint(request.points):
+                        given_again |= refused & _good(batch)
+            if newly_refused or given_again:
+                refused = (refused | newly_refused) - given_again
                 plans = [device.plan(points, refused) for _, points in groups]
                 self._unanswered.forget()
-                names = [self._options.table.names[index] for index in sorted(newly_refused)]
-                _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
+                self._tell_refused(newly_refused)
             skipped = schedule.done(group, self._clock.monotonic_s())
             if skipped:
                 self._metrics.overruns.inc(skipped)
@@ -196,6 +200,14 @@ class DeviceSupervisor:
             return batch
         self._metrics.exchange_failures.inc()
         return None
+
+    def _tell_refused(self, points: AbstractSet[int]) -> None:
+        """Log each point once: a session finds out anew what the one before it knew."""
+        new = points - self._told_refused
+        if new:
+            self._told_refused |= new
+            names = [self._options.table.names[index] for index in sorted(new)]
+            _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
 
     async def _tell_unanswered(self, request: Request) -> None:
         """Say that the points of one exchange have no value any more, although the device is there."""
@@ -269,6 +281,15 @@ class DeviceSupervisor:
         await self._lost(reason)
         self._current.enter(DevicePhase.FAILED, reason)
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
+
+
+def _good(batch: ReadingBatch) -> set[int]:
+    """Return the points that have a value in ``batch``."""
+    good: set[int] = set()
+    for column in batch.columns:
+        statuses = column.statuses or repeat(Quality.GOOD)
+        good.update(index for index, status in zip(column.points, statuses, strict=False) if not is_bad(status))
+    return good
 
 
 @contextmanager

@@ -285,6 +285,40 @@ async def test_refused_points_are_planned_alone_from_then_on() -> None:
     assert bench.value("readings_bad_total") == 4
 
 
+async def test_a_point_that_the_device_gives_again_shares_its_exchange_again() -> None:
+    class Learner(Plant):
+        def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+            super().plan(points, refused)
+            shared = [AskedFor([point for point in points if point not in refused])]
+            return [*(request for request in shared if request.points), *(AskedFor([p]) for p in sorted(refused))]
+
+        async def read(self, request: Request) -> ReadingBatch:
+            batch = await super().read(request)
+            return replace(batch, refused=self.refuses & set(request.points))
+
+    plant = Learner(refuses=frozenset({0, 1, 2}))
+    bench = Bench(plant)
+    async with bench.running():
+        await bench.clock.advance(3)
+        assert plant.reads[-3:] == [[0], [1], [2]]
+        plant.refuses = frozenset({1})
+        await bench.clock.advance(3)
+        assert plant.reads[-2:] == [[0, 2], [1]]
+    assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1})]
+
+
+async def test_points_that_every_session_finds_refused_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    plant = Plant(refuses=frozenset({1}))
+    bench = Bench(plant)
+    async with bench.running():
+        for _ in range(3):
+            plant.is_up = False
+            await bench.clock.advance(2)
+            plant.is_up = True
+            await bench.clock.advance(65)
+    assert [record.message for record in caplog.records].count("points refused by the device") == 1
+
+
 async def test_reported_and_polled_points_come_through_one_session() -> None:
     bench = Bench(Plant(reported=(2,), polled=(0, 1)))
     async with bench.running():
