@@ -136,7 +136,7 @@ class DeviceSupervisor:
         async with together(DriverError) as group:
             if device.polled:
                 group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
-            await session.run(self._take)
+            await session.run(self._take_reported)
             raise DeviceUnavailableError("the driver stopped reporting")
 
     async def _poll(self, device: Device, session: Session) -> None:
@@ -220,6 +220,10 @@ class DeviceSupervisor:
         self._unanswered.answered(request)
         if self._partial.failures and not self._unanswered.has_known:
             self._partial.recovered("all points are answered again")
+
+    async def _take_reported(self, batch: ReadingBatch) -> None:
+        await self._take(batch)
+        self._tell_refused(batch.refused)
 
     async def _take(self, batch: ReadingBatch) -> None:
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:

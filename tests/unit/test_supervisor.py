@@ -319,6 +319,22 @@ async def test_points_that_every_session_finds_refused_are_logged_once(caplog: p
     assert [record.message for record in caplog.records].count("points refused by the device") == 1
 
 
+async def test_refused_points_that_are_reported_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Reporter(Plant):
+        async def run(self, emit: Emit) -> None:
+            for refused in ({0}, {0, 2}, {0, 2}):
+                column = Column.bad(refused, Quality.BAD_NODE_ID_UNKNOWN)
+                await emit(ReadingBatch(DEVICE, 2, (column,), frozenset(refused)))
+            raise DeviceUnavailableError("session lost")
+
+    bench = Bench(Reporter(reported=(0, 1, 2), polled=()))
+    async with bench.running():
+        await bench.clock.advance(60)
+        assert bench.plant.connects > 1
+    told = [record.__dict__["points"] for record in caplog.records if "refused" in record.message]
+    assert told == [["a"], ["c"]]
+
+
 async def test_reported_and_polled_points_come_through_one_session() -> None:
     bench = Bench(Plant(reported=(2,), polled=(0, 1)))
     async with bench.running():
