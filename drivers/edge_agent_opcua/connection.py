@@ -7,8 +7,10 @@ when it uses it, publishes by itself, and a failure ends where it happens.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from asyncua import Client, ua
@@ -21,9 +23,10 @@ from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent_opcua.config import OpcUaDevice, SecurityMode, SecurityPolicy
 from edge_agent_opcua.plan import session_timeout_s
 from edge_agent_opcua.security import check_own, check_server, leaf, load_credentials
-from edge_agent_opcua.translation import FOREIGN, plain_cancellation, whole_session
+from edge_agent_opcua.translation import FOREIGN, explain, plain_cancellation, whole_session
 
 MAX_MESSAGE_BYTES = 16 * 2**20  # what we let a server send in one message
+HELLO_SHARE = 0.5  # of the time to connect
 LIBRARY_PATIENCE = 2.0  # the library's time-outs, in ours: the agent's always come first
 
 _POLICIES = {SecurityPolicy.BASIC256SHA256: SecurityPolicyBasic256Sha256}
@@ -52,6 +55,7 @@ async def open_connection(config: OpcUaDevice, clock: Clock) -> Any:
     client.session_timeout = session_timeout_s(config) * 1e3
     client.max_messagesize = MAX_MESSAGE_BYTES
     client.uaclient.session.ensure_publish_loop = _no_publish_loop
+    client.send_hello = partial(_hello, client, config, client.send_hello)
     try:
         if config.security_policy is not SecurityPolicy.NONE:
             await _secure(client, config, datetime.fromtimestamp(clock.now_ns() / 1e9, UTC))
@@ -135,6 +139,25 @@ async def _log_in(client: Any, config: OpcUaDevice) -> None:
             username=config.user or None,
             password=config.password.get_secret_value() if config.password else None,
         )
+
+
+async def _hello(client: Any, config: OpcUaDevice, send: Callable[[], Awaitable[None]]) -> None:
+    """Exchange Hello and Acknowledge (OPC 10000-6 §7.1.2.3), which needs no work of the server.
+
+    Who takes a TCP connection and says nothing of OPC UA must not look like a cut cable.
+    """
+    try:
+        async with asyncio.timeout(HELLO_SHARE * config.connect_timeout):
+            with plain_cancellation():
+                await send()
+    except ua.UaStatusCodeError:
+        raise  # said by a server of OPC UA
+    except FOREIGN as exc:
+        drop(client)
+        raise DeviceUnavailableError(
+            f"{config.url}: something takes connections there but does not answer as OPC UA ({explain(exc)}); "
+            "check the port in `url:`, or whether the server hangs"
+        ) from exc
 
 
 async def _connect_socket(client: Any) -> None:
