@@ -55,6 +55,7 @@ async def open_connection(config: OpcUaDevice, clock: Clock) -> Any:
     client.session_timeout = session_timeout_s(config) * 1e3
     client.max_messagesize = MAX_MESSAGE_BYTES
     client.uaclient.session.ensure_publish_loop = _no_publish_loop
+    client.uaclient._make_protocol = _bounded(client.uaclient._make_protocol)  # noqa: SLF001 - no public way
     client.send_hello = partial(_hello, client, config, client.send_hello)
     try:
         if config.security_policy is not SecurityPolicy.NONE:
@@ -181,3 +182,27 @@ def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:
 
 def _no_publish_loop() -> None:
     """Take the place of the library's publish loop: the session publishes by itself."""
+
+
+def _bounded(make_protocol: Callable[[], Any]) -> Callable[[], Any]:
+    """Return what makes a protocol that drops a server whose message is longer than it may be.
+
+    The library takes its limits from the server, and looks at the length of a chunk once it is complete: a header
+    that announces 4 GiB, or chunks without a last one, would take the agent's memory.
+    """
+
+    def make() -> Any:
+        protocol = make_protocol()
+        receive = protocol.data_received
+
+        def data_received(data: bytes) -> None:
+            receive(data)
+            incomplete_bytes = protocol._connection._incoming_size  # noqa: SLF001 - no public way
+            held_bytes = len(protocol.receive_buffer or b"") + incomplete_bytes
+            if held_bytes > MAX_MESSAGE_BYTES and protocol.transport is not None:
+                protocol.transport.abort()
+
+        protocol.data_received = data_received
+        return protocol
+
+    return make

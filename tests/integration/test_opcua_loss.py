@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,29 @@ async def test_a_port_of_another_protocol_is_told_from_a_cut_cable(
         with pytest.raises(DeviceUnavailableError, match=r"does not answer as OPC UA .*check the port"):
             await connect(device, within_s=1)
         await eventually(lambda: open_now == 0)
+
+
+async def test_a_chunk_without_end_takes_no_memory() -> None:
+    endless = 256 * 2**20
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(1)
+        writer.write(b"ACKF\xf0\xff\xff\xff")
+        with suppress(ConnectionError):
+            while sent < endless:
+                writer.write(bytes(2**20))
+                await writer.drain()
+                sent += 2**20
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as impostor:
+        port = impostor.sockets[0].getsockname()[1]
+        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]))
+        async with asyncio.timeout(10):
+            await check_unavailable(device)
+    assert sent < endless / 4  # what the buffers of the sockets took
 
 
 def _sockets(port: int) -> int:
