@@ -89,15 +89,17 @@ def _print_agent(status: dict[str, Any]) -> None:
     for setting in status["insecure"]:
         typer.echo(f"warning: insecure setting {setting}", err=True)
     table.show(
-        ("device", "driver", "state", "for", "points", "not good", "last value", "reason"),
+        ("device", "driver", "state", "for", "points", "not good", "last value"),
         (_device_row(device, now_ns) for device in status["devices"]),
     )
+    table.notes((device["id"], device.get("reason")) for device in status["devices"])
     outbox = status["outbox"]
     pending = outbox["pending"] if outbox else {}
     table.show(
-        ("publisher", "broker", "state", "in flight", "acknowledged", "refused", "rows to send", "last error"),
+        ("publisher", "broker", "state", "in flight", "acknowledged", "refused", "rows to send"),
         (_publisher_row(publisher, pending) for publisher in status["publishers"]),
     )
+    table.notes((it["id"], it["last_error"]) for it in status["publishers"] if not it["connected"])
     typer.echo(_outbox_line(outbox))
 
 
@@ -112,21 +114,18 @@ def _device_row(device: dict[str, Any], now_ns: int) -> tuple[object, ...]:
         len(points),
         sum(point["quality"] != Quality.GOOD.name for point in points),
         f"{ago(last_ns, now_ns)} ago" if last_ns else "",
-        device.get("reason"),
     )
 
 
 def _publisher_row(publisher: dict[str, Any], pending: dict[str, int]) -> tuple[object, ...]:
-    is_connected = publisher["connected"]
     return (
         publisher["id"],
         publisher["server"],
-        "connected" if is_connected else "not connected",
+        "connected" if publisher["connected"] else "not connected",
         publisher["in_flight"],
         publisher["acknowledged"],
         publisher["refused"],
         pending.get(publisher["id"]),
-        "" if is_connected else publisher["last_error"],
     )
 
 

@@ -20,10 +20,28 @@ def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in header:
-        table.add_column(name, overflow="fold")  # a code, name or address that is cut short is none
+        widest = max(map(len, name.split()), default=1)  # a heading breaks between words
+        table.add_column(name, overflow="fold", min_width=widest)  # a code or address that is cut short is none
     for row in texts:
         table.add_row(*(Text(_visible(cell)) for cell in row))
     Console().print(table)
+
+
+def notes(texts: Iterable[tuple[str, str | None]]) -> None:
+    """Print what is too long for a cell of the table above, a line for each row that has it: ``press-01: …``."""
+    for name, text in texts:
+        if text:
+            _echo_wrapped(f"{_visible(name)}: {_visible(' '.join(text.split()))}")
+
+
+def _echo_wrapped(line: str) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(line)
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal waits for it
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    Console().print(Text(line))  # breaks it between words
 
 
 def _visible(cell: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent import __version__
-from edge_agent.cli import commands, main, reference, run, table
+from edge_agent.cli import commands, main, reference, run, status, table
 from edge_agent.cli.exits import MEANINGS, ExitCode, exit_code
 from edge_agent.config import Problem
 from edge_agent.errors import (
@@ -234,6 +234,33 @@ def test_commands_beside_the_agent_do_without_its_secrets(
     code, _, errors = edge_agent(*command, config)
     assert (code, said in errors) == (1, True)
     assert edge_agent("check", config)[0] == edge_agent("run", config)[0] == 78
+
+
+def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
+    edge_agent: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "no connection within 5 s; check address, cable and power, " * 3
+    devices = [
+        {"id": "press-01", "driver": "modbus", "phase": "online", "reason": "", "since_ns": 0},
+        {"id": "dead-02", "driver": "modbus", "phase": "offline", "reason": f"{long}\n\x1b[2J", "since_ns": 0},
+    ]
+    publishers = [
+        {"id": name, "server": "mqtt://h", "connected": name == "near", "last_error": f"of {name}"}
+        | dict.fromkeys(("in_flight", "acknowledged", "refused"), 0)
+        for name in ("near", "far")
+    ]
+    body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
+    body |= {"config": {"file": "a.yaml"}, "insecure": [], "devices": devices, "publishers": publishers}
+    monkeypatch.setattr(status, "ask", lambda _: body)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    lines = [line.rstrip() for line in edge_agent("status")[1].splitlines()]
+    assert f"dead-02: {long}\N{REPLACEMENT CHARACTER}[2J" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert any("acknowledged" in line for line in lines)
+    assert [line for line in lines if ": " in line][1:] == ["far: of far", "outbox: not open yet"]
+    assert not [line for line in lines if line.startswith(("press-01:", "near:"))]
 
 
 def test_demo_is_given_its_switches_and_ends_with_its_code(
