@@ -26,6 +26,8 @@ from edge_agent.together import together
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
+STABLE_AFTER_S = 10.0
+"""A session that was shorter does not shorten the next pause: a device that drops each one is not stormed."""
 CRASHES_ALLOWED = 5
 CRASH_WINDOW_S = 3600.0
 
@@ -104,10 +106,13 @@ class DeviceSupervisor:
         """Connect and collect until the session is lost; return the pause before the next attempt."""
         try:
             session = await self._connect(device)
+            connected_s = self._clock.monotonic_s()
             try:
                 await self._collect(device, session)
             finally:
                 await self._close(session)
+                if not self._is_lost and self._clock.monotonic_s() - connected_s >= STABLE_AFTER_S:
+                    self._backoff.reset()
         except DriverError as exc:
             await self._lost(str(exc) or type(exc).__name__)
         return self._backoff.next_s()
@@ -239,7 +244,6 @@ class DeviceSupervisor:
 
     def _found(self) -> None:
         """Readings flow: the device is there."""
-        self._backoff.reset()
         self._current.enter(DevicePhase.ONLINE)
         self._is_lost = False
         if self._edge.failures:

@@ -443,3 +443,20 @@ async def test_a_cancellation_that_comes_while_a_session_fails_still_stops_the_t
         await asyncio.wait([task])
         advancing.cancel()
     assert task.cancelled()
+
+
+async def test_a_device_that_drops_each_session_after_a_reading_is_not_stormed() -> None:
+    class Dropping(Plant):
+        async def read(self, request: Request) -> ReadingBatch:
+            batch = await super().read(request)
+            self.is_up = False
+            return batch
+
+        async def connect(self) -> Plant:
+            self.is_up = True
+            return await super().connect()
+
+    bench = Bench(Dropping())
+    async with bench.running():
+        await bench.clock.advance(600)
+    assert bench.plant.connects < 20
