@@ -64,7 +64,7 @@ class Registry:
             claims = self._claims()
             if protocol not in claims:
                 known = ", ".join(sorted(claims)) or "none"
-                raise DriverLoadError(f"no driver for {protocol!r}; installed are: {known}", "registry")
+                raise DriverLoadError(f"no driver for {protocol!r}; installed are: {known}")
             self._loaded[protocol] = _load(claims[protocol])
         return self._loaded[protocol]
 

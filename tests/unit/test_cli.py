@@ -195,9 +195,12 @@ def test_a_driver_is_shown_with_its_keys(edge_agent: Main) -> None:
 
 
 def test_an_unknown_driver_is_told_with_those_that_are_known(edge_agent: Main) -> None:
-    code, _, errors = edge_agent("drivers", "profinet")
-    assert code == 78
-    assert "installed are: modbus, opcua" in errors
+    assert edge_agent("drivers", "profinet") == (
+        1,
+        "",
+        "edge-agent: no driver 'profinet'; known are modbus, opcua\n",
+    )
+    assert edge_agent("drivers", "modbsu") == (1, "", "edge-agent: no driver 'modbsu'; did you mean 'modbus'?\n")
 
 
 def test_schema_is_what_editors_get(edge_agent: Main) -> None:

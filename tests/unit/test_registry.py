@@ -46,6 +46,11 @@ def test_a_driver_in_a_folder_is_found_without_importing_it_and_loads(folder: Pa
     assert registry.load("lathe") is registry.load("lathe")
 
 
+def test_a_driver_that_does_not_exist_comes_from_nowhere() -> None:
+    with pytest.raises(DriverLoadError, match=r"no driver for 'modbsu'; installed are: [\w, ]+$"):
+        Registry().load("modbsu")
+
+
 def test_two_claims_to_one_protocol_name_both(folder: Path) -> None:
     write_driver(folder, "modbus")
     with pytest.raises(DriverLoadError, match=r"entry point edge_agent_modbus:DRIVER.*folder .*edge_agent_modbus"):
