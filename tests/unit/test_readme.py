@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(params=["README.md", "README.zh-CN.md"])
 def page(request: pytest.FixtureRequest) -> str:
-    return (ROOT / request.param).read_text("utf-8")
+    name: str = request.param
+    return (ROOT / name).read_text("utf-8")
 
 
 def block(page: str, language: str) -> str:
