@@ -167,7 +167,8 @@ class Agent:
         now_s = self._clock.monotonic_s()
         parts = [("publisher:" + publisher.id, publisher.tick_s) for publisher in self._publishers]
         if self._outbox is not None:
-            parts.append(("outbox", self._outbox.tick_s))
+            # It has a turn for each commit: alive until the next one, however far apart they are.
+            parts.append(("outbox", self._outbox.tick_s + self.options.outbox.commit_interval_s))
         return [
             f"{name} made no progress for {now_s - tick_s:.0f} s"
             for name, tick_s in parts

@@ -45,11 +45,11 @@ class ConfigError(EdgeAgentError):
 class DriverLoadError(EdgeAgentError):
     """A driver that the configuration names cannot be loaded.
 
-    ``origin`` is the entry point or folder that the driver came from.
+    ``origin`` is the entry point or folder that the driver came from; empty if there is none.
     """
 
-    def __init__(self, message: str, origin: str) -> None:
-        super().__init__(f"{message} (from {origin})")
+    def __init__(self, message: str, origin: str = "") -> None:
+        super().__init__(f"{message} (from {origin})" if origin else message)
         self.origin = origin
 
 

@@ -64,7 +64,7 @@ class Registry:
             claims = self._claims()
             if protocol not in claims:
                 known = ", ".join(sorted(claims)) or "none"
-                raise DriverLoadError(f"no driver for {protocol!r}; installed are: {known}", "registry")
+                raise DriverLoadError(f"no driver for {protocol!r}; installed are: {known}")
             self._loaded[protocol] = _load(claims[protocol])
         return self._loaded[protocol]
 
@@ -95,10 +95,11 @@ def _local(drivers_path: Sequence[Path]) -> list[_Claim]:
         for folder in sorted(root.glob(f"{FOLDER_PREFIX}*")):
             if not (folder / "__init__.py").is_file():
                 continue
-            for path in (root, folder, *sorted(folder.rglob("*.py"))):
-                if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            # Folders inside and compiled modules too: whoever writes there decides what is imported.
+            for path in (root, folder, *sorted(folder.rglob("*"))):
+                if path.exists() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                     raise DriverLoadError(
-                        f"{path} is writable by group or others; run: chmod go-w {path}", f"folder {folder}"
+                        f"{path} is writable by group or others; run: chmod -R go-w {path}", f"folder {folder}"
                     )
             claims.append(_Claim(folder.name.removeprefix(FOLDER_PREFIX), folder))
     return claims

@@ -1,5 +1,6 @@
 """What an integrator writes of a Modbus device."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Self
@@ -54,11 +55,13 @@ def _parse_type(word: object) -> object:
     except KeyError:
         known = [value_type.word for value_type in ValueType]
         known += [name.upper() for name in _TYPES if name not in known]
-        raise ValueError(f"unknown type {word!r}; known are {', '.join(known)}") from None
+        close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        raise ValueError(f"unknown type {word!r}; {hint}") from None
 
 
 def _check_host(host: str) -> str:
-    if not host or re.search(r"[\s/\[\]]", host):
+    if not host or re.search(r"[\s/\[\]]", host) or host.count(":") == 1:  # an IPv6 address has two or more
         raise ValueError(f"{host!r} is not a host; write the name or address alone, and the port in port:")
     return host
 

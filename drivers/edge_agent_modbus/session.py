@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import cast
 
 from edge_agent.driver import Context, Emit, Line, Request
-from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent.errors import ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import join_columns
@@ -102,7 +102,8 @@ class ModbusSession:
         if isinstance(payload, bytes):
             return payload
         if payload.code in NO_UNIT:
-            raise DeviceUnavailableError(
+            # One noisy frame on the serial side looks the same; several in a row are a lost unit.
+            raise ExchangeError(
                 f"{self._name}: the gateway {NO_UNIT[payload.code]} (exception {payload.code}); "
                 "check unit:, and the power, cable and serial settings of the device"
             )

@@ -7,8 +7,10 @@ when it uses it, publishes by itself, and a failure ends where it happens.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from asyncua import Client, ua
@@ -21,9 +23,10 @@ from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent_opcua.config import OpcUaDevice, SecurityMode, SecurityPolicy
 from edge_agent_opcua.plan import session_timeout_s
 from edge_agent_opcua.security import check_own, check_server, leaf, load_credentials
-from edge_agent_opcua.translation import FOREIGN, plain_cancellation, whole_session
+from edge_agent_opcua.translation import FOREIGN, explain, plain_cancellation, whole_session
 
 MAX_MESSAGE_BYTES = 16 * 2**20  # what we let a server send in one message
+HELLO_SHARE = 0.5  # of the time to connect
 LIBRARY_PATIENCE = 2.0  # the library's time-outs, in ours: the agent's always come first
 
 _POLICIES = {SecurityPolicy.BASIC256SHA256: SecurityPolicyBasic256Sha256}
@@ -52,6 +55,8 @@ async def open_connection(config: OpcUaDevice, clock: Clock) -> Any:
     client.session_timeout = session_timeout_s(config) * 1e3
     client.max_messagesize = MAX_MESSAGE_BYTES
     client.uaclient.session.ensure_publish_loop = _no_publish_loop
+    client.uaclient._make_protocol = _bounded(client.uaclient._make_protocol)  # noqa: SLF001 - no public way
+    client.send_hello = partial(_hello, client, config, client.send_hello)
     try:
         if config.security_policy is not SecurityPolicy.NONE:
             await _secure(client, config, datetime.fromtimestamp(clock.now_ns() / 1e9, UTC))
@@ -137,6 +142,25 @@ async def _log_in(client: Any, config: OpcUaDevice) -> None:
         )
 
 
+async def _hello(client: Any, config: OpcUaDevice, send: Callable[[], Awaitable[None]]) -> None:
+    """Exchange Hello and Acknowledge (OPC 10000-6 §7.1.2.3), which needs no work of the server.
+
+    Who takes a TCP connection and says nothing of OPC UA must not look like a cut cable.
+    """
+    try:
+        async with asyncio.timeout(HELLO_SHARE * config.connect_timeout):
+            with plain_cancellation():
+                await send()
+    except ua.UaStatusCodeError:
+        raise  # said by a server of OPC UA
+    except FOREIGN as exc:
+        drop(client)
+        raise DeviceUnavailableError(
+            f"{config.url}: something takes connections there but does not answer as OPC UA ({explain(exc)}); "
+            "check the port in `url:`, or whether the server hangs"
+        ) from exc
+
+
 async def _connect_socket(client: Any) -> None:
     task = asyncio.current_task()
     cancellations = task.cancelling() if task is not None else 0
@@ -158,3 +182,27 @@ def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:
 
 def _no_publish_loop() -> None:
     """Take the place of the library's publish loop: the session publishes by itself."""
+
+
+def _bounded(make_protocol: Callable[[], Any]) -> Callable[[], Any]:
+    """Return what makes a protocol that drops a server whose message is longer than it may be.
+
+    The library takes its limits from the server, and looks at the length of a chunk once it is complete: a header
+    that announces 4 GiB, or chunks without a last one, would take the agent's memory.
+    """
+
+    def make() -> Any:
+        protocol = make_protocol()
+        receive = protocol.data_received
+
+        def data_received(data: bytes) -> None:
+            receive(data)
+            incomplete_bytes = protocol._connection._incoming_size  # noqa: SLF001 - no public way
+            held_bytes = len(protocol.receive_buffer or b"") + incomplete_bytes
+            if held_bytes > MAX_MESSAGE_BYTES and protocol.transport is not None:
+                protocol.transport.abort()
+
+        protocol.data_received = data_received
+        return protocol
+
+    return make

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import sys
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
@@ -27,12 +26,11 @@ class Device:
         return reads(self._nodes, points, refused)
 
     async def connect(self) -> Session:
-        if _SESSION not in sys.modules:
-            # asyncua takes most of a second to import: on a thread, and only where a device needs it.
-            await asyncio.to_thread(importlib.import_module, _SESSION)
-        from edge_agent_opcua.session import open_session  # noqa: PLC0415 - lazily, see above
-
-        return await open_session(self._config, self._nodes, self._clock)
+        # asyncua takes most of a second to import: where a device needs it only, and on a thread, for the second
+        # device too, which waits there until the first one has imported it.
+        session = await asyncio.to_thread(importlib.import_module, _SESSION)
+        opened: Session = await session.open_session(self._config, self._nodes, self._clock)
+        return opened
 
 
 def create(context: Context, config: OpcUaDevice) -> Device:

@@ -16,7 +16,7 @@ from asyncua import ua
 from edge_agent.clock import Clock
 from edge_agent.driver import Emit, Request
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
-from edge_agent.model import DeviceId, Quality, ReadingBatch
+from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.decode import DataValue, Decoder
@@ -46,6 +46,16 @@ def _bad(status: int) -> Any:
     return ua.DataValue(None, ua.StatusCode(status))
 
 
+# The server will never give the point as it is configured; said when asked to report it, or in place of a value.
+_NEVER = frozenset(
+    {
+        ua.StatusCodes.BadAttributeIdInvalid,
+        ua.StatusCodes.BadNodeIdInvalid,
+        ua.StatusCodes.BadNodeIdUnknown,
+        ua.StatusCodes.BadNotReadable,
+        ua.StatusCodes.BadUserAccessDenied,
+    }
+)
 _NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of that URI
 
 
@@ -139,7 +149,7 @@ class OpcUaSession:
             acknowledgements = [ua.SubscriptionAcknowledgement(self._subscription_id, sequence)]
             columns = self._decoder.columns(time_ns, self._changes(data))
             if columns:
-                await emit(ReadingBatch(self._device, time_ns, columns))
+                await emit(ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns))))
 
     async def close(self) -> None:
         if self._is_closed:
@@ -179,7 +189,8 @@ class OpcUaSession:
     def _rejections(self) -> ReadingBatch:
         time_ns = self._clock.now_ns()
         pairs = ((point, _bad(status)) for point, status in self._rejected.items())
-        return ReadingBatch(self._device, time_ns, self._decoder.columns(time_ns, pairs))
+        columns = self._decoder.columns(time_ns, pairs)
+        return ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns)))
 
     async def _renew_channel(self) -> None:
         """Renew the channel's token in time, on the way to a request: no task has to live for it."""
@@ -289,6 +300,13 @@ class OpcUaSession:
                 raise ExchangeError(f"{self._url} answered {len(part)} of {len(chunk)} operations")
             results += part
         return results, limit
+
+
+def _refused(columns: Iterable[Column]) -> Iterable[int]:
+    for column in columns:
+        for point, status in zip(column.points, column.statuses or (), strict=False):
+            if status in _NEVER:
+                yield point
 
 
 def _limit(value: Any) -> int:

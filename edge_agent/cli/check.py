@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.cli import table
 from edge_agent.cli.exits import ExitCode, lines
+from edge_agent.cli.wording import counted
 from edge_agent.clock import SystemClock
 from edge_agent.collect.context import planning_context
 from edge_agent.collect.options import DeviceOptions
@@ -150,9 +151,10 @@ def _print_summary(options: AgentOptions, plans: list[DevicePlan], codes: Assign
             for plan in plans
         ),
     )
-    points = sum(len(plan.options.table.points) for plan in plans)
+    devices = counted(len(plans), "device")
+    points = counted(sum(len(plan.options.table.points) for plan in plans), "point")
     publishers = ", ".join(publisher.id for publisher in options.publishers) or "none, readings stay on disk"
-    typer.echo(f"gateway {options.gateway}: {len(plans)} devices, {points} points; publishers: {publishers}")
+    typer.echo(f"gateway {options.gateway}: {devices}, {points}; publishers: {publishers}")
     if codes is None:
         typer.echo("identifier codes: none, there is no identifiers: section")
     else:
@@ -167,9 +169,9 @@ def _print_summary(options: AgentOptions, plans: list[DevicePlan], codes: Assign
 def _print_plans(plans: list[DevicePlan]) -> None:
     for plan in plans:
         if plan.reported:
-            typer.echo(f"\n{plan.options.id}: {plan.reported} points are reported by the device")
+            typer.echo(f"\n{plan.options.id}: {counted(plan.reported, 'point')} reported by the device")
         for interval_s, requests in plan.polls:
-            count = f"{len(requests)} request{'s' * (len(requests) != 1)}"
+            count = counted(len(requests), "request")
             typer.echo(f"\n{plan.options.id} every {format_duration(interval_s)}: {count}")
             for request in requests:
                 typer.echo(f"  {request}")

@@ -10,7 +10,9 @@ import typer
 
 from edge_agent.cli import table
 from edge_agent.config.json_schema import tidied
+from edge_agent.config.wording import did_you_mean
 from edge_agent.driver import DriverSpec
+from edge_agent.errors import EdgeAgentError
 from edge_agent.registry import Registry
 
 
@@ -29,15 +31,19 @@ def show_driver(protocol: str, drivers_path: Sequence[Path], *, as_json: bool) -
 
     Raises:
         DriverLoadError: it cannot be loaded.
+        EdgeAgentError: there is none of that name.
     """
     registry = Registry(drivers_path)
+    origins = registry.protocols()
+    if protocol not in origins:
+        raise EdgeAgentError(f"no driver {protocol!r}{did_you_mean(protocol, origins)}")
     spec = registry.load(protocol)
     schema = tidied(spec.config_model.model_json_schema())
     about = {
         "protocol": protocol,
         "title": spec.title,
         "stability": spec.stability.value,
-        "origin": registry.protocols()[protocol],
+        "origin": origins[protocol],
     }
     if as_json:
         typer.echo(json.dumps({**about, "config": schema}, ensure_ascii=False))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_agent.cli import table
 from edge_agent.cli.exits import ExitCode
 from edge_agent.errors import EdgeAgentError
 
@@ -103,11 +104,11 @@ def import_(
 
 def _options(config: Path) -> tuple["IdentifierOptions", Path]:
     """Return the ``identifiers:`` section and where the lock file is."""
-    from edge_agent.config import load
+    from edge_agent.config import load_local
     from edge_agent.identify.lockfile import FILE_NAME
     from edge_agent.registry import Registry
 
-    options = load(config, Registry())
+    options = load_local(config, Registry())
     if options.identifiers is None:
         raise EdgeAgentError(f"{config} has no identifiers: section, so no object has a code")
     return options.identifiers, options.outbox.directory / FILE_NAME
@@ -157,20 +158,7 @@ def _print_table(codes: "Assignments") -> None:
         )
         for key, entry in codes.lock.items()
     ]
-    header = ("object", "code", "status", "drift")
-    if not sys.stdout.isatty():
-        for row in (header, *rows):
-            typer.echo("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for name in header:
-        table.add_column(name, overflow="fold")  # a code that is cut short is no code
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False).print(table)
+    table.show(("object", "code", "status", "drift"), rows)
 
 
 def _print_problems(codes: "Assignments") -> None:

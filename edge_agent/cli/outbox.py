@@ -9,7 +9,7 @@ import typer
 
 from edge_agent.cli import table
 from edge_agent.cli.wording import counted, local_time, reading_value, size
-from edge_agent.config import load
+from edge_agent.config import load_local
 from edge_agent.model import DeviceId
 from edge_agent.model.quality import quality_name
 from edge_agent.outbox import inspect
@@ -129,7 +129,7 @@ def file_of(path: Path) -> Path:
     if path.is_dir():
         return path / FILE_NAME
     if path.suffix in {".yaml", ".yml"}:
-        return load(path, Registry()).outbox.directory / FILE_NAME
+        return load_local(path, Registry()).outbox.directory / FILE_NAME
     return path
 
 

@@ -72,10 +72,10 @@ class _UnixConnection(HTTPConnection):
 
 def _socket_of(config: Path | None) -> Path:
     if config is not None:
-        from edge_agent.config import load  # noqa: PLC0415 - slow, and seldom needed
+        from edge_agent.config import load_local  # noqa: PLC0415 - slow, and seldom needed
         from edge_agent.registry import Registry  # noqa: PLC0415 - as above
 
-        return load(config, Registry()).ops.control_socket
+        return load_local(config, Registry()).ops.control_socket
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/edge-agent"
     return Path(folder) / "control.sock"
 
@@ -89,25 +89,17 @@ def _print_agent(status: dict[str, Any]) -> None:
     for setting in status["insecure"]:
         typer.echo(f"warning: insecure setting {setting}", err=True)
     table.show(
-        ("device", "driver", "state", "for", "points", "not good", "last value", "reason"),
+        ("device", "driver", "state", "for", "points", "not good", "last value"),
         (_device_row(device, now_ns) for device in status["devices"]),
     )
+    table.notes((device["id"], device.get("reason")) for device in status["devices"])
     outbox = status["outbox"]
     pending = outbox["pending"] if outbox else {}
     table.show(
-        (
-            "publisher",
-            "broker",
-            "state",
-            "in flight",
-            "acknowledged",
-            "refused",
-            "rows to send",
-            "replay",
-            "last error",
-        ),
+        ("publisher", "broker", "state", "in flight", "acknowledged", "refused", "rows to send", "replay"),
         (_publisher_row(publisher, pending) for publisher in status["publishers"]),
     )
+    table.notes((it["id"], it["last_error"]) for it in status["publishers"] if not it["connected"])
     typer.echo(_outbox_line(outbox))
 
 
@@ -122,22 +114,19 @@ def _device_row(device: dict[str, Any], now_ns: int) -> tuple[object, ...]:
         len(points),
         sum(point["quality"] != Quality.GOOD.name for point in points),
         f"{ago(last_ns, now_ns)} ago" if last_ns else "",
-        device.get("reason"),
     )
 
 
 def _publisher_row(publisher: dict[str, Any], pending: dict[str, int]) -> tuple[object, ...]:
-    is_connected = publisher["connected"]
     return (
         publisher["id"],
         publisher["server"],
-        "connected" if is_connected else "not connected",
+        "connected" if publisher["connected"] else "not connected",
         publisher["in_flight"],
         publisher["acknowledged"],
         publisher["refused"],
         pending.get(publisher["id"]),
-        _replay(publisher["replay"]) if is_connected else "",
-        "" if is_connected else publisher["last_error"],
+        _replay(publisher["replay"]) if publisher["connected"] else "",
     )
 
 

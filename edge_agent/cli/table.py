@@ -18,10 +18,30 @@ def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(*header, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        widest = max(map(len, name.split()), default=1)  # a heading breaks between words
+        table.add_column(name, overflow="fold", min_width=widest)  # a code or address that is cut short is none
     for row in texts:
         table.add_row(*(Text(_visible(cell)) for cell in row))
     Console().print(table)
+
+
+def notes(texts: Iterable[tuple[str, str | None]]) -> None:
+    """Print what is too long for a cell of the table above, a line for each row that has it: ``press-01: …``."""
+    for name, text in texts:
+        if text:
+            _echo_wrapped(f"{_visible(name)}: {_visible(' '.join(text.split()))}")
+
+
+def _echo_wrapped(line: str) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(line)
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal waits for it
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    Console().print(Text(line))  # breaks it between words
 
 
 def _visible(cell: str) -> str:

@@ -43,12 +43,12 @@ class SharedLine(Generic[T]):
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[None]:
         deadline = current_deadline()
-        if deadline is not None and self._turn.locked():
+        if deadline is None:
+            await self._turn.acquire()
+        else:  # also when nobody holds the line: it may have been promised to one who waits
             deadline.pause()
             await self._turn.acquire()
             deadline.resume()
-        else:
-            await self._turn.acquire()
         try:
             yield
         finally:

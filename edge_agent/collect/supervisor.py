@@ -3,7 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from itertools import repeat
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
@@ -11,17 +14,20 @@ from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
+from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch
+from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
+STABLE_AFTER_S = 10.0
+"""A session that was shorter does not shorten the next pause: a device that drops each one is not stormed."""
 CRASHES_ALLOWED = 5
 CRASH_WINDOW_S = 3600.0
 
@@ -60,7 +66,11 @@ class DeviceSupervisor:
         self._deadband = DeadbandFilter(options.table)
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
+        self._told_refused: set[int] = set()
         self._last_failure = ""
+        self._last_quality = Quality.BAD_COMMUNICATION_ERROR
+        self._unanswered = Unanswered(options.max_failures)
+        self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
 
@@ -79,7 +89,8 @@ class DeviceSupervisor:
             try:
                 device = self._options.spec.create(self._context, self._options.config)
                 while True:
-                    pause_s = await self._serve(device)
+                    with _only_cancelled_when_asked():
+                        pause_s = await self._serve(device)
                     await self._clock.sleep(pause_s)
             except OutboxError:
                 raise
@@ -95,10 +106,13 @@ class DeviceSupervisor:
         """Connect and collect until the session is lost; return the pause before the next attempt."""
         try:
             session = await self._connect(device)
+            connected_s = self._clock.monotonic_s()
             try:
                 await self._collect(device, session)
             finally:
                 await self._close(session)
+                if not self._is_lost and self._clock.monotonic_s() - connected_s >= STABLE_AFTER_S:
+                    self._backoff.reset()
         except DriverError as exc:
             await self._lost(str(exc) or type(exc).__name__)
         return self._backoff.next_s()
@@ -127,7 +141,7 @@ class DeviceSupervisor:
         async with together(DriverError) as group:
             if device.polled:
                 group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
-            await session.run(self._take)
+            await session.run(self._take_reported)
             raise DeviceUnavailableError("the driver stopped reporting")
 
     async def _poll(self, device: Device, session: Session) -> None:
@@ -142,22 +156,31 @@ class DeviceSupervisor:
             due_s, group = schedule.next()
             await self._clock.sleep(due_s - self._clock.monotonic_s())
             self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
-            newly_refused: set[int] = set()
+            newly_refused, given_again = set[int](), set[int]()
             for request in plans[group]:
+                # Any exchange finds a device that was lost: one that is never answered must not hide it.
+                if self._is_lost and request not in self._unanswered.untried(plans[group]):
+                    continue
                 batch = await self._exchange(session, request)
                 if batch is None:
-                    failures += 1
+                    failures += not self._unanswered.is_known(request)
+                    is_new = self._unanswered.failed(request)
                     # A device that was lost gets one chance only: on a shared line its silence costs the others.
-                    if failures >= (1 if self._is_lost else self._options.max_failures):
-                        raise DeviceUnavailableError(f"{self._last_failure} ({failures} in a row)")
+                    if self._is_lost or failures >= self._options.max_failures:
+                        raise DeviceUnavailableError(f"{self._last_failure} ({max(failures, 1)} in a row)")
+                    if is_new:
+                        await self._tell_unanswered(request)
                 else:
                     failures = 0
+                    self._tell_answered(request)
                     newly_refused |= batch.refused - refused
-            if newly_refused:
-                refused |= newly_refused
+                    if not refused.isdisjoint(request.points):
+                        given_again |= refused & _good(batch)
+            if newly_refused or given_again:
+                refused = (refused | newly_refused) - given_again
                 plans = [device.plan(points, refused) for _, points in groups]
-                names = [self._options.table.names[index] for index in sorted(newly_refused)]
-                _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
+                self._unanswered.forget()
+                self._tell_refused(newly_refused)
             skipped = schedule.done(group, self._clock.monotonic_s())
             if skipped:
                 self._metrics.overruns.inc(skipped)
@@ -166,12 +189,15 @@ class DeviceSupervisor:
         """Carry out one exchange; return None if it gave nothing."""
         begin_s = self._clock.monotonic_s()
         try:
-            async with Deadline(self._options.read_timeout_s):
-                batch = await session.read(request)
+            with _only_cancelled_when_asked():
+                async with Deadline(self._options.read_timeout_s):
+                    batch = await session.read(request)
         except TimeoutError:
             self._last_failure = f"no answer within {self._options.read_timeout_s:g} s to: {request}"
+            self._last_quality = Quality.BAD_TIMEOUT
         except ExchangeError as exc:
             self._last_failure = str(exc)
+            self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         else:
             self._metrics.exchanges.inc()
             self._metrics.exchange_seconds.observe(self._clock.monotonic_s() - begin_s)
@@ -179,6 +205,30 @@ class DeviceSupervisor:
             return batch
         self._metrics.exchange_failures.inc()
         return None
+
+    def _tell_refused(self, points: AbstractSet[int]) -> None:
+        """Log each point once: a session finds out anew what the one before it knew."""
+        new = points - self._told_refused
+        if new:
+            self._told_refused |= new
+            names = [self._options.table.names[index] for index in sorted(new)]
+            _log.warning("points refused by the device", extra={"device": self._options.id, "points": names})
+
+    async def _tell_unanswered(self, request: Request) -> None:
+        """Say that the points of one exchange have no value any more, although the device is there."""
+        self._partial.failed("points get no answer", reason=self._last_failure, points=len(request.points))
+        await self._pass_on(
+            ReadingBatch.bad(self._options.id, self._clock.now_ns(), request.points, self._last_quality)
+        )
+
+    def _tell_answered(self, request: Request) -> None:
+        self._unanswered.answered(request)
+        if self._partial.failures and not self._unanswered.has_known:
+            self._partial.recovered("all points are answered again")
+
+    async def _take_reported(self, batch: ReadingBatch) -> None:
+        await self._take(batch)
+        self._tell_refused(batch.refused)
 
     async def _take(self, batch: ReadingBatch) -> None:
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
@@ -194,7 +244,6 @@ class DeviceSupervisor:
 
     def _found(self) -> None:
         """Readings flow: the device is there."""
-        self._backoff.reset()
         self._current.enter(DevicePhase.ONLINE)
         self._is_lost = False
         if self._edge.failures:
@@ -240,6 +289,30 @@ class DeviceSupervisor:
         await self._lost(reason)
         self._current.enter(DevicePhase.FAILED, reason)
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
+
+
+def _good(batch: ReadingBatch) -> set[int]:
+    """Return the points that have a value in ``batch``."""
+    good: set[int] = set()
+    for column in batch.columns:
+        statuses = column.statuses or repeat(Quality.GOOD)
+        good.update(index for index, status in zip(column.points, statuses, strict=False) if not is_bad(status))
+    return good
+
+
+@contextmanager
+def _only_cancelled_when_asked() -> Iterator[None]:
+    """Make a cancellation that a driver lets out by itself the bug that it is.
+
+    A task that ends so ends without a word, and its device is never collected again.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a cancellation that nobody asked for came out of the driver") from exc
 
 
 class DeviceMetrics:

@@ -9,7 +9,7 @@ from edge_agent.collect.options import DeviceOptions
 from edge_agent.config.checks import check
 from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
-from edge_agent.config.options import AgentOptions
+from edge_agent.config.options import AgentOptions, LocalOptions
 from edge_agent.config.parts import Parts, take_apart
 from edge_agent.config.schema import (
     GatewayModel,
@@ -35,12 +35,8 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
     Raises:
         ConfigError: with every problem of the document, in order of place.
     """
-    directory = source.path.absolute().parent
-    parts = take_apart(document, directory, registry)
-    check(document, parts)
-    gateway, outbox, ops = parts.gateway, parts.outbox, parts.ops
-    if document.problems or gateway is None or outbox is None or ops is None:
-        raise ConfigError(sorted(set(document.problems)))
+    parts, gateway, outbox, ops = _checked(source, document, registry)
+    directory = parts.directory
     return AgentOptions(
         source=source.path,
         digest=hashlib.sha256(source.raw).hexdigest(),
@@ -53,6 +49,27 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
         ops=_ops(ops, directory),
         insecure=tuple(_insecure(parts, ops)),
     )
+
+
+def build_local(source: Source, document: Document, registry: Registry) -> LocalOptions:
+    """As ``build``, for a document whose secrets were left out."""
+    parts, _, outbox, ops = _checked(source, document, registry)
+    return LocalOptions(
+        outbox=_outbox(outbox, parts.directory),
+        identifiers=identifier_options(parts),
+        ops=_ops(ops, parts.directory),
+    )
+
+
+def _checked(
+    source: Source, document: Document, registry: Registry
+) -> tuple[Parts, GatewayModel, OutboxModel, OpsModel]:
+    parts = take_apart(document, source.path.absolute().parent, registry)
+    check(document, parts)
+    gateway, outbox, ops = parts.gateway, parts.outbox, parts.ops
+    if document.problems or gateway is None or outbox is None or ops is None:
+        raise ConfigError(sorted(set(document.problems)))
+    return parts, gateway, outbox, ops
 
 
 def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:

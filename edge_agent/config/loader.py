@@ -4,12 +4,13 @@ Composed from parser events, not by ``yaml.compose``: the C composer recurses an
 deep nesting, stops at the first mistake, and knows YAML 1.1 only (docs/adr/0005-configuration.md).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 from pydantic import SecretStr
 
-from edge_agent.config import source
+from edge_agent.config import source, syntax
 from edge_agent.config.node import Document, Key, Node, paths_by_node
 from edge_agent.config.problems import Problem
 from edge_agent.config.scalars import parse_plain
@@ -35,14 +36,14 @@ def parse(text: str, file: Path, secrets: Secrets) -> Document:
     return _Composer(text, file, secrets).compose()
 
 
-def load_document(path: Path) -> tuple[source.Source, Document]:
-    """Read and parse ``path``.
+def load_document(path: Path, secrets_of: Callable[[Path], Secrets] = Secrets) -> tuple[source.Source, Document]:
+    """Read and parse ``path``; ``secrets_of`` its folder resolves the secrets.
 
     Raises:
         ConfigError: as ``source.read`` and ``parse``.
     """
     read = source.read(path)
-    return read, parse(read.text, path, Secrets(path.parent))
+    return read, parse(read.text, path, secrets_of(path.parent))
 
 
 class _Composer:
@@ -208,16 +209,8 @@ class _Composer:
         )
 
     def _syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message = error.problem or "this is not YAML"
-        lines = self._text.splitlines()
-        if line <= len(lines) and "\t" in lines[line - 1][: column + 1]:
-            message = "a tab cannot indent; use spaces"
-        elif error.context and error.context_mark:
-            start = error.context_mark
-            message += f" {error.context} (which starts in line {start.line + 1}, column {start.column + 1})"
-        return Problem(self._file, line, column, "", f"not YAML: {message}")
+        trouble = syntax.explain(error, self._text)
+        return Problem(self._file, trouble.line, trouble.column, "", f"not YAML: {trouble.message}")
 
     def _character_problem(self, error: "yaml.reader.ReaderError") -> Problem:
         character = error.character

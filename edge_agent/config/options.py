@@ -12,6 +12,21 @@ from edge_agent.publish.options import MqttOptions
 
 
 @dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """What a command beside the agent needs: where things are on this machine, and the ids.
+
+    Read without secrets, so it has no device and no publisher that could be run by accident.
+
+    Attributes:
+        identifiers: None = no codes.
+    """
+
+    outbox: OutboxOptions
+    identifiers: IdentifierOptions | None
+    ops: OpsOptions
+
+
+@dataclass(frozen=True, slots=True)
 class AgentOptions:
     """One gateway.
 

@@ -36,12 +36,15 @@ class Secrets:
             raise ValueError(f"unknown tag {tag}; known are {', '.join(SECRET_TAGS)}; plain text needs quotes")
         if not argument.isprintable() or not argument:
             raise ValueError(f"{tag} needs a name, such as {tag} mqtt-password")
-        secret = self._by_tag[tag](argument)
+        secret = self._look_up(tag, argument)
         if not secret:
             raise ValueError(f"{tag} {argument} is empty")
         if "\0" in secret:
             raise ValueError(f"{tag} {argument} holds a zero byte")
         return secret
+
+    def _look_up(self, tag: str, argument: str) -> str:
+        return self._by_tag[tag](argument)
 
     def _from_environment(self, name: str) -> str:
         if name not in self._environ:
@@ -64,6 +67,13 @@ class Secrets:
         if not path.exists():
             raise ValueError(f"the unit has no credential {name}; add LoadCredential={name}:/path/to/file")
         return _read(path)
+
+
+class SecretsLeftOut(Secrets):
+    """Checks how a secret is named, looks none up, and gives every one the same word that opens nothing."""
+
+    def _look_up(self, tag: str, argument: str) -> str:  # noqa: ARG002 - that is the point
+        return "secret-left-out"
 
 
 def _read(path: Path) -> str:

@@ -52,6 +52,8 @@ _LENGTHS = {
     "too_long": ("max_length", "at most {} entries"),
 }
 _YAML_1_1_BOOL = frozenset({"yes", "no", "on", "off", "y", "n"})
+_GLUED = re.compile(r"[\w.-]+[:：][^\s/]")
+MISSING_SPACE = "write ': ', a colon with a space after it"
 _QUOTED = re.compile(r"'([^']*)'")
 _SHOWN = 60
 NOT_A_SECRET = "a secret cannot stand here; write the value itself"  # noqa: S105 - a message
@@ -95,6 +97,8 @@ def wrong_type(expected: Iterable[str], node: Node) -> str:
     message = f"must be {', or '.join(words)}, not {_described(node)}"
     if "text" in words and node.is_plain:
         return f'{message}; put it in quotes: "{node.text}"'
+    if "a mapping" in words and node.is_plain and _GLUED.match(node.text or ""):
+        return f"{message}; {MISSING_SPACE}"
     if "true or false" in words and node.text is not None and node.text.lower() in _YAML_1_1_BOOL:
         return f"{message}; YAML 1.2 knows only true and false"
     return message
@@ -102,6 +106,8 @@ def wrong_type(expected: Iterable[str], node: Node) -> str:
 
 def unknown_key(key: object, known: Iterable[str]) -> str:
     """Return that ``key`` may not stand here, and which one was perhaps meant."""
+    if isinstance(key, str) and _GLUED.match(key):
+        return f"unknown key {_cut(key)!r}; {MISSING_SPACE}"
     return f"unknown key {_cut(str(key))!r}{did_you_mean(key, known)}"
 
 

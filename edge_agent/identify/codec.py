@@ -114,7 +114,7 @@ def parse_prefix(text: str, *, allow_placeholder: bool = True) -> str:
         raise _error(text, Fault.TOO_LONG, MAX_PREFIX, f"a prefix has at most {MAX_PREFIX} characters")
     segments = text.split(".")
     position = 0
-    for segment, (fewest, most) in zip(segments, _SEGMENT_DIGITS, strict=False):
+    for nth, segment, (fewest, most) in zip(("first", "second", "third"), segments, _SEGMENT_DIGITS, strict=False):
         stray = re.search(r"[^0-9]", segment)
         if stray:
             hint = (
@@ -122,7 +122,8 @@ def parse_prefix(text: str, *, allow_placeholder: bool = True) -> str:
             )
             raise _error(text, Fault.BAD_PREFIX, position + stray.start(), hint)
         if not fewest <= len(segment) <= most:
-            hint = f"{fewest} to {most} digits here" if fewest != most else f"{fewest} digits here"
+            digits = f"{fewest} to {most} digits" if fewest != most else f"{fewest} digits"
+            hint = f"the {nth} part of a prefix has {digits}, such as in 88.101.0042"
             raise _error(text, Fault.BAD_PREFIX, position, hint)
         position += len(segment) + 1
     if not 2 <= len(segments) <= len(_SEGMENT_DIGITS):  # noqa: PLR2004 - industry, node and perhaps enterprise
@@ -184,9 +185,14 @@ def _not_minted(text: str, start: int, suffix: str) -> IdentifierError:
     )
 
 
+def _at(shown: str, position: int) -> str:
+    """Return the text and, where it helps to find the character, its place counted from 1."""
+    return f"{shown!r}, character {position + 1}" if 0 < position < len(shown) else repr(shown)
+
+
 def _error(text: str, fault: Fault, position: int, hint: str) -> IdentifierError:
     shown = text if len(text) <= MAX_HANDLE else text[:MAX_HANDLE] + "…"
-    return IdentifierError(f"{shown!r} at {position} ({fault})", code=fault, position=position, hint=hint)
+    return IdentifierError(_at(shown, position), code=fault, position=position, hint=hint)
 
 
 _GS1_82 = re.compile(r"[!\"%&'()*+,\-./0-9:;<=>?A-Z_a-z]{1,30}")  # GS1 General Specifications, figure 7.11-1

@@ -190,7 +190,7 @@ def refuse_foreign(prefix: str, code: Code) -> None:
     """
     if code.prefix != prefix:
         raise IdentifierError(
-            f"{str(code)!r} at 0 ({Fault.PREFIX_NOT_OWNED})",
+            repr(str(code)),
             code=Fault.PREFIX_NOT_OWNED,
             position=0,
             hint=f"the configured prefix is {prefix}; codes under another one are not yours to give",

@@ -56,5 +56,5 @@ def _value(template: str, part: re.Match[str], values: Mapping[str, str]) -> str
 
 def _error(template: str, fault: Fault, position: int, hint: str) -> IdentifierError:
     return IdentifierError(
-        f"template {template!r} at {position} ({fault})", code=fault, position=position, hint=hint
+        f"template {template!r}, character {position + 1}", code=fault, position=position, hint=hint
     )

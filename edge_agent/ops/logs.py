@@ -14,8 +14,7 @@ from typing import IO, TextIO, cast
 _QUIET = {
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
-    "asyncua": logging.WARNING,
-    "asyncua.client.ua_client": logging.CRITICAL,
+    "asyncua": logging.CRITICAL,
     "paho": logging.ERROR,
     "pymodbus.logging": logging.CRITICAL,
     "sqlite_utils": logging.WARNING,

@@ -22,6 +22,8 @@ class DirectoryLock:
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._file = _open(path)
+        except FileExistsError as exc:
+            raise OutboxError(f"the state directory {directory} is a file, not a folder") from exc
         except OSError as exc:
             raise OutboxError(f"cannot use the state directory {directory}: {exc.strerror}") from exc
         try:

@@ -10,6 +10,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +43,8 @@ def main() -> int:
             progress.advance(task)
     machine = (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, load before {load:.1f}, {arguments.seconds:g} s each"
+        f"Python {platform.python_version()}, uvloop {version('uvloop')}, "
+        f"load before {load:.1f}, {arguments.seconds:g} s each"
     )
     for header, *rows in tables.values():
         table = Table(*header, title=machine)

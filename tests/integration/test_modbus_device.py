@@ -191,12 +191,12 @@ async def test_a_busy_device_gives_nothing_now_and_goes_on(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [10, 11])
-async def test_a_unit_that_its_gateway_does_not_reach_is_unavailable_alone(code: int) -> None:
+async def test_a_unit_that_its_gateway_does_not_reach_costs_the_exchange_and_nothing_else(code: int) -> None:
     lines = Lines()
     with libmodbus_server(exceptions={7: code}) as server:
         dead, alive = unit(server.port, words(0), lines, unit=7), unit(server.port, words(0), lines, unit=8)
         dead_session, session = await dead.connect(), await alive.connect()
-        with pytest.raises(DeviceUnavailableError, match=rf"unit 7 at 127.0.0.1:.*exception {code}.*check unit:"):
+        with pytest.raises(ExchangeError, match=rf"unit 7 at 127.0.0.1:.*exception {code}.*check unit:"):
             await read_all(dead, dead_session)
         await dead_session.close()
         assert await read_all(alive, session) == {0: 8000}

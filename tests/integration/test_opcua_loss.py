@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_unavailable
 from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.certificates import make_certificate
 from tests.servers.opcua.reading import Collected, connect, make_device, points, reporting
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 
@@ -62,6 +64,7 @@ async def test_a_hanging_server_is_noticed_within_the_keep_alive_and_a_margin(se
                 await eventually(lambda: collected.batches)
                 began_s = time.monotonic()
                 server.pause()
+                await asyncio.Event().wait()  # a group that fails in __aexit__ leaves a cancellation behind (3.11)
         assert told.group_contains(DeviceUnavailableError, match=r"said nothing for 1\.0 s")
         assert time.monotonic() - began_s < 2
     finally:
@@ -173,6 +176,60 @@ async def test_whatever_answers_at_the_port_is_told_as_unavailable_and_not_logge
         await check_unavailable(device)
     gc.collect()  # an exception that nobody took would be logged now
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_a_port_of_another_protocol_is_told_from_a_cut_cable(
+    greeting: bytes, tmp_path: Path, *, secure: bool
+) -> None:
+    open_now = 0
+
+    class Other(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal open_now
+            open_now += 1
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(greeting)  # and never a word of OPC UA
+
+        def connection_lost(self, _: Exception | None) -> None:
+            nonlocal open_now
+            open_now -= 1
+
+    keys: dict[str, object] = {"connect_timeout": "200ms"}
+    if secure:
+        certificate, key = make_certificate("urn:own", key=1).write(tmp_path, "own")
+        keys |= {"security_policy": "Basic256Sha256", "trusted": [str(certificate)]}
+        keys |= {"certificate": str(certificate), "private_key": str(key)}
+    async with await asyncio.get_running_loop().create_server(Other, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]), **keys)
+        with pytest.raises(DeviceUnavailableError, match=r"does not answer as OPC UA .*check the port"):
+            await connect(device, within_s=1)
+        await eventually(lambda: open_now == 0)
+
+
+async def test_a_chunk_without_end_takes_no_memory() -> None:
+    endless = 256 * 2**20
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(1)
+        writer.write(b"ACKF\xf0\xff\xff\xff")
+        with suppress(ConnectionError):
+            while sent < endless:
+                writer.write(bytes(2**20))
+                await writer.drain()
+                sent += 2**20
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as impostor:
+        port = impostor.sockets[0].getsockname()[1]
+        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]))
+        async with asyncio.timeout(10):
+            await check_unavailable(device)
+    assert sent < endless / 4  # what the buffers of the sockets took
 
 
 def _sockets(port: int) -> int:

@@ -98,7 +98,12 @@ def written(data_type: DataType, raw: Any, status: int) -> tuple[Any, int]:
         return bool(raw), status
     if isinstance(raw, int) and abs(raw) > 2**53:
         return str(raw), status
-    return raw, status
+    return shortest(raw) if data_type is DataType.FLOAT32 else raw, status
+
+
+def shortest(value: float) -> float:
+    decimals = (float(f"{value:.{digits}g}") for digits in (7, 8, 9))
+    return next(decimal for decimal in decimals if array("f", [decimal])[0] == value)
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,14 +2,21 @@
 # Installs the servers that the tests run against; does nothing where they are there. Argument: the Python to use.
 set -eu
 python=$1
+PATH=$PATH:/usr/sbin
 as_root=""
 [ "$(id -u)" = 0 ] || as_root="sudo"
 missing=""
-command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
-command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-[ -e /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
-[ -e /usr/include/modbus/modbus.h ] || missing="$missing libmodbus-dev"
-command -v systemd-analyze >/dev/null || missing="$missing systemd"
+need() { # command or file, package
+    command -v "$1" >/dev/null || [ -e "$1" ] || missing="$missing $2"
+}
+need mosquitto mosquitto
+need mosquitto_sub mosquitto-clients
+need gcc gcc
+need /usr/include/stdio.h libc6-dev
+need pkg-config pkg-config
+need /usr/include/modbus/modbus.h libmodbus-dev
+need /usr/include/sqlite3.h libsqlite3-dev
+need systemd-analyze systemd
 if [ -n "$missing" ]; then
     echo "installing:$missing"
     $as_root apt-get update -qq

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent import __version__
-from edge_agent.cli import commands, main, reference, run, table
+from edge_agent.cli import commands, main, reference, run, status, table
 from edge_agent.cli.exits import MEANINGS, ExitCode, exit_code
 from edge_agent.config import Problem
 from edge_agent.errors import (
@@ -127,7 +127,7 @@ def test_check_sums_a_good_configuration_up_and_writes_nothing(
     code, output, errors = edge_agent("check", config)
     assert (code, errors) == (0, "")
     assert "press-01\tmodbus\t3\t3\t2.1\t\n" in output
-    assert "gateway gw-01: 1 devices, 3 points" in output
+    assert "gateway gw-01: 1 device, 3 points" in output
     assert "identifier codes: none" in output
     assert [path.name for path in tmp_path.iterdir()] == ["agent.yaml"]
 
@@ -195,9 +195,12 @@ def test_a_driver_is_shown_with_its_keys(edge_agent: Main) -> None:
 
 
 def test_an_unknown_driver_is_told_with_those_that_are_known(edge_agent: Main) -> None:
-    code, _, errors = edge_agent("drivers", "profinet")
-    assert code == 78
-    assert "installed are: modbus, opcua" in errors
+    assert edge_agent("drivers", "profinet") == (
+        1,
+        "",
+        "edge-agent: no driver 'profinet'; known are modbus, opcua\n",
+    )
+    assert edge_agent("drivers", "modbsu") == (1, "", "edge-agent: no driver 'modbsu'; did you mean 'modbus'?\n")
 
 
 def test_schema_is_what_editors_get(edge_agent: Main) -> None:
@@ -213,6 +216,54 @@ def test_status_without_an_agent_says_what_to_do(edge_agent: Main, tmp_path: Pat
     with config.open("a") as file:
         file.write("ops: {control_socket: mine.sock}\n")
     assert f"at {tmp_path}/mine.sock" in edge_agent("status", config)[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["status"], "no agent answers at"),
+        (["outbox", "status"], "there is no outbox at"),
+        (["outbox", "show"], "there is no outbox at"),
+        (["ids", "check"], "no identifiers: section"),
+        (["ids", "plan"], "no identifiers: section"),
+        (["ids", "export", "--csv"], "no identifiers: section"),
+    ],
+)
+def test_commands_beside_the_agent_do_without_its_secrets(
+    edge_agent: Main, config: Path, command: list[str], said: str
+) -> None:
+    with_secret = YAML.replace('mqtt://127.0.0.1"]', 'mqtts://h"], username: u, password: !env NOT_SET_HERE')
+    config.write_text(with_secret + "ops: {control_socket: mine.sock}\n")
+    code, _, errors = edge_agent(*command, config)
+    assert (code, said in errors) == (1, True)
+    assert edge_agent("check", config)[0] == edge_agent("run", config)[0] == 78
+
+
+def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
+    edge_agent: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "no connection within 5 s; check address, cable and power, " * 3
+    devices = [
+        {"id": "press-01", "driver": "modbus", "phase": "online", "reason": "", "since_ns": 0},
+        {"id": "dead-02", "driver": "modbus", "phase": "offline", "reason": f"{long}\n\x1b[2J", "since_ns": 0},
+    ]
+    publishers = [
+        {"id": name, "server": "mqtt://h", "connected": name == "near", "last_error": f"of {name}"}
+        | dict.fromkeys(("in_flight", "acknowledged", "refused"), 0)
+        for name in ("near", "far")
+    ]
+    body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
+    body |= {"config": {"file": "a.yaml"}, "insecure": [], "devices": devices, "publishers": publishers}
+    monkeypatch.setattr(status, "ask", lambda _: body)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    lines = [line.rstrip() for line in edge_agent("status")[1].splitlines()]
+    assert f"dead-02: {long}\N{REPLACEMENT CHARACTER}[2J" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert any("acknowledged" in line for line in lines)
+    assert [line for line in lines if ": " in line][1:] == ["far: of far", "outbox: not open yet"]
+    assert not [line for line in lines if line.startswith(("press-01:", "near:"))]
 
 
 def test_demo_is_given_its_switches_and_ends_with_its_code(
@@ -255,6 +306,17 @@ def test_a_table_on_a_terminal_passes_no_escape_codes_on(
     table.show(("name",), [("[red]evil\x1b[2J",)])
     output = capsys.readouterr().out
     assert "[red]evil\N{REPLACEMENT CHARACTER}[2J" in output
+
+
+def test_a_table_on_a_narrow_terminal_cuts_nothing_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    table.show(("code", "n"), [("88.101.0042/EQ.press-01", 1)])
+    assert "".join(line.split()[0] for line in capsys.readouterr().out.splitlines()[3:] if line.strip()) == (
+        "88.101.0042/EQ.press-01"
+    )
 
 
 def test_the_exit_code_of_several_errors_is_the_one_that_says_most(caplog: pytest.LogCaptureFixture) -> None:

@@ -184,3 +184,13 @@ def test_importing_the_commands_loads_nothing_heavy() -> None:
         timeout=60,
     ).stdout.split()
     assert not {"pydantic", "yaml", "edge_agent.config", "edge_agent.identify.assign", "pymodbus"} & set(loaded)
+
+
+def test_on_a_terminal_the_codes_stand_in_the_same_kind_of_table_as_everything_else(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, ...]] = []
+    monkeypatch.setattr("edge_agent.cli.table.show", lambda header, rows: shown.extend([header, *rows]))
+    assert ran("plan", config).exit_code == 0
+    assert shown[0] == ("object", "code", "status", "drift")
+    assert any("88.101.0042/" in code for _, code, *_ in shown[1:])

@@ -87,12 +87,12 @@ DEVICE = "  - {id: a, driver: fake, points: [{name: p, address: 1, identifier: t
 @pytest.mark.parametrize(
     ("identifiers", "expected"),
     [
-        ('{prefix: "88.000.1"}', "3:23: identifiers.prefix: '88.000.1' at 0 (placeholder_prefix): "),
-        ('{prefix: "8.101"}', "3:23: identifiers.prefix: '8.101' at 0 (bad_prefix): 2 digits here"),
+        ('{prefix: "88.000.1"}', "3:23: identifiers.prefix: '88.000.1': this prefix is an example"),
+        ('{prefix: "8.101"}', "3:23: identifiers.prefix: '8.101': the first part of a prefix has 2 digits, such as"),
         ("{prefix: 88.101}", '3:23: identifiers.prefix: must be text, not the number 88.101; put it in quotes: "88.101"'),
-        ('{prefix: "88.101", device: "EQ.{divice}"}', "3:41: identifiers.device: template 'EQ.{divice}' at 3"),
-        ('{prefix: "88.101", point: "{"}', "3:40: identifiers.point: template '{' at 0"),
-        ('{prefix: "88.101", device: "EQ/{device}"}', "3:41: identifiers.device: template 'EQ/{device}' at 2"),
+        ('{prefix: "88.101", device: "EQ.{divice}"}', "3:41: identifiers.device: template 'EQ.{divice}', character 4"),
+        ('{prefix: "88.101", point: "{"}', "3:40: identifiers.point: template '{', character 1"),
+        ('{prefix: "88.101", device: "EQ/{device}"}', "3:41: identifiers.device: template 'EQ/{device}', character 3"),
         ('{prefix: "88.101", point: "EQ.{device}"}', "5:36: devices[0].points[0]: '88.101/EQ.a' belongs to device/a"),
     ],
 )  # fmt: skip
@@ -104,15 +104,13 @@ def test_what_cannot_make_a_code_is_reported_once_where_it_is_wrong(identifiers:
 def test_a_template_that_names_nothing_is_one_mistake_for_all_devices() -> None:
     devices = DEVICE % ", labels: {asset: A1}" + DEVICE.replace("id: a", "id: b") % ", labels: {line: L}"
     (found,) = problems_of(coded('{prefix: "88.101", device: "EQ.{asse}"}', devices))
-    assert found.startswith("3:41: identifiers.device: template 'EQ.{asse}' at 3 (unknown_placeholder)")
+    assert found.startswith("3:41: identifiers.device: template 'EQ.{asse}', character 4: {asse} is not known")
 
 
 def test_a_label_that_one_device_lacks_is_that_devices_mistake() -> None:
     devices = DEVICE % ", labels: {asset: A1}" + DEVICE.replace("id: a", "id: b") % ""
     (found,) = problems_of(coded('{prefix: "88.101", device: "EQ.{asset}"}', devices))
-    assert found.startswith(
-        "6:5: devices[1]: template 'EQ.{asset}' at 3 (unknown_placeholder): {asset} is not known"
-    )
+    assert found.startswith("6:5: devices[1]: template 'EQ.{asset}', character 4: {asset} is not known")
 
 
 def test_a_wrong_suffix_is_reported_at_its_key() -> None:

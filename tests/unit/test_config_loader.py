@@ -109,10 +109,44 @@ def test_several_mistakes_of_a_document_come_at_once(tmp_path: Path) -> None:
     assert [line.split(" ")[0] for line in problems(text, tmp_path)] == ["2:1:", "3:4:", "4:4:"]
 
 
-def test_a_syntax_error_names_where_it_was_noticed_and_what_it_belongs_to(tmp_path: Path) -> None:
-    (problem,) = problems("a:\n  b: [1, 2\nc: 3\n", tmp_path)
-    assert problem.startswith("3:2: not YAML: ")
-    assert problem.endswith("(which starts in line 2, column 6)")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("g:\n  id:gw\n  name: x\n", "2:5: a space is missing after ':'"),
+        ("g:\n  id: gw\n  name:x\nd: []\n", "3:7: a space is missing after ':'"),
+        ("g：\n  id: gw\n", "1:2: a full-width colon '：' means nothing; write ':' and a space"),
+        ("g:\n  - id： gw\n    name: x\n", "2:7: a full-width colon '：' means nothing; write ':' and a space"),
+        ("g: [甲，乙]\n", None),
+        ("g: {id: gw， name: x}\n", "1:11: a full-width comma '，' means nothing; write ','"),
+        ("g:\n  - {id: '甲，a: b', n: 1\nh: 1\n", "2:5: this is not closed: ',' or '}' is missing before line 3, column 2"),
+        ("g: 甲，乙\n  h: 1\n", "2:3: wrong indentation: line 1 already has its value, so nothing can stand below it"),
+        ("g:\n  b: 1\n\tc: 2\n", "3:1: a tab cannot indent; use spaces"),
+        ("g:\n  b: 1\n c: 2\n", "3:2: wrong indentation: this is in line with nothing above; the mapping around it begins in line 1, column 1"),
+        ("g:\n  - x: 1\n   z: 3\n", "3:4: wrong indentation: this is in line with nothing above; the list around it begins in line 2, column 3"),
+        ("- b\na: 1\n", "2:1: this key stands among list entries; check the indentation"),
+        ("a: x\n- b\n", "2:1: this stands among keys and is none; check the indentation"),
+        ("a: 1\nb\nc: 2\n", "2:1: no ': ' in this line; write key: value, or check the indentation"),
+        ("a: b: c\n", "1:5: a second ': ' in one line; put a value that holds ': ' in quotes"),
+        ("a: - b\n", "1:4: '- ' begins a list entry; it needs a line of its own"),
+        ("a: @x\n", "1:4: a value cannot begin with '@'; put it in quotes"),
+        ("a: 'it's'\n", "1:8: nothing can stand behind the quote or bracket that closes before this"),
+        ('a: "C:\\dir"\n', "1:7: a backslash has a meaning inside \"…\"; write '…' around this text instead"),
+        ('a: "x\nb: 3\n', "1:4: the quote that begins here is never closed"),
+        ("a:\n  b: [1, 2\nc: 3\n", "2:6: this is not closed: ',' or ']' is missing before line 3, column 2"),
+        ("a: {x: 1;y: 2}\n", "1:11: ',' or '}' is missing before this"),
+        ("a: [\n", "2:1: did not find expected node content while parsing a flow node (which starts in line 2, column 1)"),
+    ],
+)  # fmt: skip
+def test_a_syntax_error_stands_where_it_begins_with_its_usual_cause(
+    text: str, expected: str | None, tmp_path: Path
+) -> None:
+    found = [problem.replace("not YAML: ", "") for problem in problems(text, tmp_path)]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_a_syntax_error_in_a_huge_line_is_explained_at_once(tmp_path: Path) -> None:
+    (problem,) = problems("a: " + "{“" * 20 + "'[" * 200_000 + "，" * 200_000, tmp_path)
+    assert "not YAML" in problem
 
 
 def test_deep_nesting_is_refused_before_it_costs_anything(tmp_path: Path) -> None:

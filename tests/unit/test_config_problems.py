@@ -59,6 +59,8 @@ def test_a_path_quotes_keys_that_are_no_plain_words() -> None:
         ("name: [a]", "7:11: devices[0].name: must be text, not a list"),
         ("labels: {line: 0017}", '7:20: devices[0].labels.line: must be text, not the number 0017; put it in quotes: "0017"'),
         ("labels: {17: a}", '7:14: devices[0].labels[17]: must be text, not the number 17; put it in quotes: "17"'),
+        ("labels: a:b", "7:13: devices[0].labels: must be a mapping, not the text 'a:b'; write ': ', a colon with a space after it"),
+        ("timeout：3s: 1", '7:5: devices[0]["timeout：3s"]: unknown key \'timeout：3s\'; write \': \', a colon with a space after it'),
         ("labels: a", "7:13: devices[0].labels: must be a mapping, not the text 'a'"),
         ("words: {0: 5}", '7:16: devices[0].words[0]: must be text, not the number 5; put it in quotes: "5"'),
         ("name: *nope", "7:11: devices[0].name: no anchor &nope before this alias"),

@@ -1,10 +1,13 @@
 """A secret is named, never written; its value is in no message."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tests.cases.config.kit import HEAD, load_text, problems_of
+from edge_agent.config import load, load_local
+from edge_agent.errors import ConfigError
+from tests.cases.config.kit import HEAD, FakeRegistry, load_text, problems_of
 
 CANARY = "canary-4711"
 LITERAL = (
@@ -107,3 +110,26 @@ def test_a_tag_where_no_secret_belongs_is_refused(place: str) -> None:
     assert found.endswith("a secret cannot stand here; write the value itself")
     assert found.startswith("7:")
     assert CANARY not in found
+
+
+@pytest.mark.parametrize("written", ["!env NOT_SET", "!file none", "!credential mqtt"])
+def test_a_command_beside_the_agent_needs_no_secret(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    path = tmp_path / "a.yaml"
+    path.write_text(publisher(written) + "outbox: {directory: state}\n")
+    with pytest.raises(ConfigError):
+        load(path, FakeRegistry())
+    options = load_local(path, FakeRegistry())
+    assert options.outbox.directory == tmp_path / "state"
+    assert {field.name for field in fields(options)} == {"outbox", "identifiers", "ops"}  # none that connects
+
+
+def test_a_command_beside_the_agent_still_refuses_a_written_secret(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    for written in (CANARY, "!secret mqtt", "!env"):
+        path.write_text(publisher(written))
+        with pytest.raises(ConfigError) as refused:
+            load_local(path, FakeRegistry())
+        assert str(refused.value).startswith(f"{path}:8:15: publishers[0].password: ")

@@ -141,3 +141,26 @@ def test_an_error_about_a_huge_text_stays_short() -> None:
 )
 def test_families_are_told_apart_by_shape(text: str, kind: Kind) -> None:
     assert detect(text) is kind
+
+
+@pytest.mark.parametrize("prefix", ["88.101", "88.101.0042", "86.709.612", "86.10000.1"])
+def test_handles_of_the_industrial_internet_begin_with_88_or_86(prefix: str) -> None:
+    assert parse_prefix(prefix) == prefix
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("88.000.1/a", "'88.000.1': this prefix is an example; write your own, or set allow_placeholder: true"),
+        ("8.101/a", "'8.101': the first part of a prefix has 2 digits"),
+        ("88.10.1/a", "'88.10.1', character 4: the second part of a prefix has 3 to 5 digits"),
+        ("88.101/a b", "'88.101/a b', character 9: ' ' cannot stand in a new code"),
+        ("EQ.a", "'EQ.a': write prefix/suffix, such as 88.101.0042/EQ.A17"),
+    ],
+)
+def test_a_message_is_for_people_and_the_word_for_programs_stays_on_the_error(text: str, message: str) -> None:
+    with pytest.raises(IdentifierError) as refused:
+        parse(text, "mint")
+    assert str(refused.value).startswith(message)
+    assert refused.value.code
+    assert refused.value.code not in str(refused.value)

@@ -177,7 +177,14 @@ def test_every_problem_is_told_with_its_line_and_nothing_is_imported(path: Path)
     )
     assert [line for line, _ in told(outcome)] == [3, 7, 11, 10, 8, 9]
     for part, (_, message) in zip(
-        ("'done'", "no_separator", "1 cells", "line 2 already", "not known here", "case counts"),
+        (
+            "'done'",
+            "'EQ.lathe-02': write prefix/suffix",
+            "1 cells",
+            "line 2 already",
+            "not known here",
+            "case counts",
+        ),
         told(outcome),
         strict=True,
     ):
@@ -264,7 +271,7 @@ def test_an_import_that_takes_a_planned_code_away_is_refused(path: Path) -> None
         (f"robot/r1,{PREFIX}/EQ.r1,draft,", "device/<id>"),
         (f"device/a/b,{PREFIX}/EQ.r1,draft,", "device/<id>"),
         (f"device/-a,{PREFIX}/EQ.r1,draft,", "begins with a letter"),
-        ("device/a,88.999.1/EQ.r1,draft,", "prefix_not_owned"),
+        ("device/a,88.999.1/EQ.r1,draft,", "are not yours to give"),
         (f"device/a,{PREFIX}/EQ.r1,draft,gw-02", "gateway gw-02"),
         ("device/a,88.000.1/EQ.r1,registered,", "placeholder"),
     ],

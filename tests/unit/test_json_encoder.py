@@ -226,3 +226,9 @@ def test_several_readings_of_a_point_in_one_column_keep_their_order() -> None:
         "a": {"v": [1, 3], "dt_us": [0, 1]},
         "b": {"v": [2], "dt_us": [0]},
     }
+
+
+def test_a_32_bit_float_is_the_shortest_decimal_that_reads_back_as_it() -> None:
+    values = [61.2, 3.4028235e38, 16777216.0, 1 / 3]
+    found = points(batch(column(DataType.FLOAT32, [0, 1, 2, 3], values)))
+    assert [found[name]["v"][0] for name in "abcd"] == [61.2, 3.4028235e38, 16777216.0, 0.33333334]

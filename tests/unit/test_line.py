@@ -98,3 +98,25 @@ async def test_a_cancelled_wait_gives_the_place_up() -> None:
                 pass
     async with asyncio.timeout(1), line.turn():
         pass
+
+
+async def test_waiting_behind_one_who_was_just_given_the_turn_does_not_count_either() -> None:
+    line = make(Lines(), [])
+    results: list[str] = []
+
+    async def silent() -> None:
+        with pytest.raises(TimeoutError):
+            async with Deadline(0.2), line.turn():
+                await asyncio.Event().wait()
+        results.append("silent")
+
+    async def eager() -> None:
+        async with Deadline(5), line.turn():
+            await asyncio.sleep(0)
+        async with Deadline(0.1), line.turn():  # at once: the turn is free, but somebody else's
+            results.append("eager")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(eager())
+        group.create_task(silent())
+    assert results == ["silent", "eager"]

@@ -96,7 +96,8 @@ def test_types_by_our_name_and_by_iec_name(word: str, value_type: ValueType) -> 
     ("keys", "message"),
     [
         ({"holding": 0}, "write type:, such as uint16"),
-        ({"holding": 0, "type": "float"}, "unknown type 'float'; known are bool, int16"),
+        ({"holding": 0, "type": "flaot32"}, "unknown type 'flaot32'; did you mean 'float32'?"),
+        ({"holding": 0, "type": "decimal"}, "unknown type 'decimal'; known are bool, int16"),
         ({"holding": 0, "type": "bool"}, "write bit: 0"),
         ({"holding": 0, "type": "uint16", "bit": 3}, "leave type out, or leave bit out"),
         ({"holding": 0, "bit": 16}, "less than or equal to 15"),
@@ -139,7 +140,7 @@ def test_the_defaults_of_a_device() -> None:
     assert (device().port, device().unit, device().max_registers, device().max_coils) == (502, 1, 125, 2000)
 
 
-@pytest.mark.parametrize("host", ["", "10.0.0.1:502/x", "tcp://plc", "[::1]", "a b"])
+@pytest.mark.parametrize("host", ["", "10.0.0.1:502/x", "10.0.0.1:502", "plc:502", "tcp://plc", "[::1]", "a b"])
 def test_a_host_is_a_host_alone(host: str) -> None:
     with pytest.raises(ValidationError, match="write the name or address alone"):
         device(host=host)

@@ -33,6 +33,7 @@ class FakeServer:
         self.largest_read = 10_000
         self.answers_missing = 0
         self.interval_ms = 0.0
+        self.item_codes: dict[int, int] = {}
         self.read_sizes: list[int] = []
         self.modified: list[Any] = []
         self.renewals = 0
@@ -66,7 +67,8 @@ class FakeServer:
         )
 
     async def create_monitored_items(self, asked: Any) -> list[Any]:
-        return [ua.MonitoredItemCreateResult() for _ in asked.ItemsToCreate]
+        handles = [item.RequestedParameters.ClientHandle for item in asked.ItemsToCreate]
+        return [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(self.item_codes.get(i, 0))) for i in handles]
 
     async def publish(self, acknowledgements: Sequence[Any]) -> Any:
         self.acknowledged.append([ack.SequenceNumber for ack in acknowledgements])
@@ -164,6 +166,28 @@ async def test_readings_that_nobody_asked_for_are_dropped() -> None:
     server.notifications = [change(1, (0, 10), (2, 66), (70_000, 66))]
     got, _ = await run(server, session)
     assert got == [10]
+
+
+async def test_points_that_the_server_will_never_report_are_named_as_refused() -> None:
+    codes = ua.StatusCodes
+    server = FakeServer()
+    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadTooManyMonitoredItems}
+    denied = ua.MonitoredItemNotification(3, ua.DataValue(None, ua.StatusCode(codes.BadUserAccessDenied)))
+    waiting = ua.MonitoredItemNotification(4, ua.DataValue(None, ua.StatusCode(codes.BadWaitingForInitialData)))
+    data = [ua.DataChangeNotification(MonitoredItems=[denied, waiting])]
+    server.notifications = [(SUBSCRIPTION, 1, data), change(2, (4, 5)), change(3, subscription=OTHER_SUBSCRIPTION)]
+    points = [{"name": f"p{i}", "node": f"i={i}"} for i in range(5)]
+    points[2]["node"] = "nsu=http://mistyped.example;s=x"
+    session = await prepared(server, config(points=points))
+    batches: list[ReadingBatch] = []
+
+    async def emit(batch: ReadingBatch) -> None:
+        batches.append(batch)
+
+    with pytest.raises(DeviceUnavailableError):
+        await session.run(emit)
+    assert [set(batch.refused) for batch in batches] == [{0, 2}, {3}, set()]
+    assert [len(batch) for batch in batches] == [3, 2, 1]
 
 
 async def test_peer_defect_02_a_limit_that_the_server_does_not_announce_is_learned() -> None:

@@ -120,7 +120,10 @@ def test_the_level_is_honoured() -> None:
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize("name", ["pymodbus.logging", "asyncua.client.ua_client.UASocketProtocol", "paho.mqtt"])
+@pytest.mark.parametrize(
+    "name",
+    ["pymodbus.logging", "asyncua.client.client", "asyncua.client.ua_client.UASocketProtocol", "paho.mqtt"],
+)
 def test_chatty_libraries_are_quiet_even_at_debug_level(name: str) -> None:
     stream = io.StringIO()
     logs.configure("json", "debug", stream=stream)

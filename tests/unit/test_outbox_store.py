@@ -257,6 +257,9 @@ async def test_a_directory_that_cannot_be_made_is_an_outbox_error(tmp_path: Path
     with pytest.raises(OutboxError, match="cannot use the state directory"):
         async with opened(tmp_path / "file" / "state", CLOUD):
             pass
+    with pytest.raises(OutboxError, match=r"/file is a file, not a folder$"):
+        async with opened(tmp_path / "file", CLOUD):
+            pass
 
 
 async def test_what_a_driver_learned_survives(tmp_path: Path) -> None:

@@ -46,17 +46,34 @@ def test_a_driver_in_a_folder_is_found_without_importing_it_and_loads(folder: Pa
     assert registry.load("lathe") is registry.load("lathe")
 
 
+def test_a_driver_that_does_not_exist_comes_from_nowhere() -> None:
+    with pytest.raises(DriverLoadError, match=r"no driver for 'modbsu'; installed are: [\w, ]+$"):
+        Registry().load("modbsu")
+
+
 def test_two_claims_to_one_protocol_name_both(folder: Path) -> None:
     write_driver(folder, "modbus")
     with pytest.raises(DriverLoadError, match=r"entry point edge_agent_modbus:DRIVER.*folder .*edge_agent_modbus"):
         Registry([folder]).protocols()
 
 
-@pytest.mark.parametrize("target", [".", "edge_agent_lathe", "edge_agent_lathe/__init__.py"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        ".",
+        "edge_agent_lathe",
+        "edge_agent_lathe/__init__.py",
+        "edge_agent_lathe/__pycache__",  # a .pyc in it is run in place of its source
+        "edge_agent_lathe/native.so",
+    ],
+)
 def test_what_others_may_write_to_is_refused_with_the_command_that_mends_it(folder: Path, target: str) -> None:
-    write_driver(folder)
+    package = write_driver(folder)
+    (package / "__pycache__").mkdir(mode=0o755)
+    (package / "native.so").touch(mode=0o644)
+    (package / ".#lock-of-an-editor").symlink_to("nowhere")
     (folder / target).chmod(0o777)
-    with pytest.raises(DriverLoadError, match="chmod go-w"):
+    with pytest.raises(DriverLoadError, match="chmod -R go-w"):
         Registry([folder]).protocols()
 
 

@@ -47,7 +47,7 @@ class Plant:
     polled: Sequence[int] = (0, 1, 2)
     is_up: bool = True
     answers: bool = True
-    crash: Exception | None = None
+    crash: BaseException | None = None
     refuses: frozenset[int] = frozenset()
     connects: int = 0
     closes: int = 0
@@ -224,12 +224,115 @@ async def test_a_device_that_hangs_is_timed_out() -> None:
     assert bench.current.reason == "no answer within 0.05 s to: read [0, 1, 2] (1 in a row)"
 
 
+class TwoBlocks(Plant):
+    """Answers for ``a`` and ``b``; of the block with ``c``, which is asked for first, it says nothing at all."""
+
+    silent = True
+
+    def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+        return [AskedFor([2]), AskedFor([0, 1])]
+
+    async def read(self, request: Request) -> ReadingBatch:
+        if self.silent and 2 in request.points:
+            raise ExchangeError("no answer")
+        return await super().read(request)
+
+
+async def test_points_whose_exchange_fails_among_others_that_do_not_become_bad_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plant = TwoBlocks()
+    plant.silent = False
+    bench = Bench(plant)
+    async with bench.running():
+        assert bench.current.latest(2).value == 7
+        plant.silent = True
+        await bench.clock.advance(2)
+        assert bench.bad_batches() == []
+        await bench.clock.advance(60)
+        assert bench.phase() is DevicePhase.ONLINE
+        assert bench.bad_batches() == [Quality.BAD_COMMUNICATION_ERROR]
+        assert bench.current.latest(2).status == Quality.BAD_COMMUNICATION_ERROR
+        assert bench.current.latest(0).value == 7
+        plant.silent = False
+        await bench.clock.advance(1)
+        assert bench.current.latest(2).value == 7
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "points get no answer"
+    ]
+    assert bench.plant.connects == 1
+
+
+@pytest.mark.parametrize("was_up", [True, False])
+async def test_a_block_that_is_never_answered_does_not_keep_a_lost_device_lost(*, was_up: bool) -> None:
+    plant = TwoBlocks(is_up=was_up)
+    bench = Bench(plant)
+    async with bench.running():
+        plant.is_up = False
+        await bench.clock.advance(60)
+        assert bench.phase() is DevicePhase.OFFLINE
+        plant.is_up = True
+        await bench.clock.advance(200)
+        assert bench.phase() is DevicePhase.ONLINE
+        assert bench.current.latest(0).value == 7
+
+
 async def test_refused_points_are_planned_alone_from_then_on() -> None:
     bench = Bench(Plant(refuses=frozenset({1})))
     async with bench.running():
         await bench.clock.advance(3)
     assert bench.plant.plans == [frozenset(), frozenset({1})]
     assert bench.value("readings_bad_total") == 4
+
+
+async def test_a_point_that_the_device_gives_again_shares_its_exchange_again() -> None:
+    class Learner(Plant):
+        def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+            super().plan(points, refused)
+            shared = [AskedFor([point for point in points if point not in refused])]
+            return [*(request for request in shared if request.points), *(AskedFor([p]) for p in sorted(refused))]
+
+        async def read(self, request: Request) -> ReadingBatch:
+            batch = await super().read(request)
+            return replace(batch, refused=self.refuses & set(request.points))
+
+    plant = Learner(refuses=frozenset({0, 1, 2}))
+    bench = Bench(plant)
+    async with bench.running():
+        await bench.clock.advance(3)
+        assert plant.reads[-3:] == [[0], [1], [2]]
+        plant.refuses = frozenset({1})
+        await bench.clock.advance(3)
+        assert plant.reads[-2:] == [[0, 2], [1]]
+    assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1})]
+
+
+async def test_points_that_every_session_finds_refused_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    plant = Plant(refuses=frozenset({1}))
+    bench = Bench(plant)
+    async with bench.running():
+        for _ in range(3):
+            plant.is_up = False
+            await bench.clock.advance(2)
+            plant.is_up = True
+            await bench.clock.advance(65)
+    assert [record.message for record in caplog.records].count("points refused by the device") == 1
+
+
+async def test_refused_points_that_are_reported_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Reporter(Plant):
+        async def run(self, emit: Emit) -> None:
+            for refused in ({0}, {0, 2}, {0, 2}):
+                column = Column.bad(refused, Quality.BAD_NODE_ID_UNKNOWN)
+                await emit(ReadingBatch(DEVICE, 2, (column,), frozenset(refused)))
+            raise DeviceUnavailableError("session lost")
+
+    bench = Bench(Reporter(reported=(0, 1, 2), polled=()))
+    async with bench.running():
+        await bench.clock.advance(60)
+        assert bench.plant.connects > 1
+    told = [record.__dict__["points"] for record in caplog.records if "refused" in record.message]
+    assert told == [["a"], ["c"]]
 
 
 async def test_reported_and_polled_points_come_through_one_session() -> None:
@@ -252,6 +355,31 @@ async def test_a_driver_that_crashes_five_times_within_an_hour_is_given_up(
     assert bench.value("driver_crashes_total") == 5
     assert bench.bad_batches() == [Quality.BAD_NO_COMMUNICATION]
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_cancellation_that_a_driver_lets_out_is_a_crash_and_not_the_end() -> None:
+    bench = Bench(Plant(crash=asyncio.CancelledError()))
+    async with bench.running():
+        assert bench.phase() is DevicePhase.OFFLINE
+        bench.plant.crash = None
+        await bench.clock.advance(65)
+        assert bench.phase() is DevicePhase.ONLINE
+    assert bench.value("driver_crashes_total") == 1
+
+
+@pytest.mark.parametrize("where", ["poll", "run"])
+async def test_a_cancellation_out_of_a_reporting_session_is_a_crash_too(where: str) -> None:
+    class Leaking(Plant):
+        async def run(self, emit: Emit) -> None:
+            if where == "run":
+                raise asyncio.CancelledError
+            await super().run(emit)
+
+    plant = Leaking(reported=(2,), polled=(0,), crash=asyncio.CancelledError() if where == "poll" else None)
+    bench = Bench(plant)
+    async with bench.running():
+        await bench.clock.advance(1)
+        assert bench.value("driver_crashes_total") == 1
 
 
 async def test_a_crash_in_a_reporting_session_is_a_crash_too() -> None:
@@ -315,3 +443,20 @@ async def test_a_cancellation_that_comes_while_a_session_fails_still_stops_the_t
         await asyncio.wait([task])
         advancing.cancel()
     assert task.cancelled()
+
+
+async def test_a_device_that_drops_each_session_after_a_reading_is_not_stormed() -> None:
+    class Dropping(Plant):
+        async def read(self, request: Request) -> ReadingBatch:
+            batch = await super().read(request)
+            self.is_up = False
+            return batch
+
+        async def connect(self) -> Plant:
+            self.is_up = True
+            return await super().connect()
+
+    bench = Bench(Dropping())
+    async with bench.running():
+        await bench.clock.advance(600)
+    assert bench.plant.connects < 20
