@@ -250,6 +250,7 @@ def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
     publishers = [
         {"id": name, "server": "mqtt://h", "connected": name == "near", "last_error": f"of {name}"}
         | dict.fromkeys(("in_flight", "acknowledged", "refused"), 0)
+        | {"replay": {"pending_readings": 0, "readings_per_s": 0.0, "eta_s": None}}
         for name in ("near", "far")
     ]
     body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
