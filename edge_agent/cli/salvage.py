@@ -22,6 +22,10 @@ from edge_agent.outbox.salvage import Salvage
 from edge_agent.outbox.upkeep import Moment
 
 
+_NO_BOUND_BYTES = 2**43
+"""Nothing gives way to what comes back; the agent keeps to its own bound when it starts."""
+
+
 def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
     """Salvage ``folder`` and print how much came back.
 
@@ -32,7 +36,7 @@ def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
         raise OutboxError(f"there is no {FILE_NAME} in {folder}")
     path = file_of(into)
     publishers = [PublisherId(one["id"]) for one in status(path)["publishers"] if one["configured"]]
-    keeper = Keeper(OutboxOptions(path.parent), publishers, None)
+    keeper = Keeper(OutboxOptions(path.parent, max_bytes=_NO_BOUND_BYTES), publishers, None)
     keeper.lock()
     try:
         opened = keeper.reopen(time.time_ns())
