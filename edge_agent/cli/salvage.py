@@ -21,7 +21,6 @@ from edge_agent.outbox.recovery import FILE_NAME, Keeper
 from edge_agent.outbox.salvage import Salvage
 from edge_agent.outbox.upkeep import Moment
 
-
 _NO_BOUND_BYTES = 2**43
 """Nothing gives way to what comes back; the agent keeps to its own bound when it starts."""
 
