@@ -157,7 +157,8 @@ class Salvage:
             return None
         values += [0, None][: 13 - len(values)]
         epoch, _, device, word, version, count, t_first, t_last, codec, crc, body, kind, anchor = values
-        if word not in _CLASSES or not isinstance(count, int) or not 0 < row_id <= _LAST_ID:
+        are_numbers = all(isinstance(value, int) for value in (count, t_first, t_last, codec, crc, kind))
+        if word not in _CLASSES or not are_numbers or not 0 < row_id <= _LAST_ID:
             return None
         table = self.survey.tables.get(version)
         try:
