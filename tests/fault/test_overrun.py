@@ -63,7 +63,8 @@ async def test_exactly_the_lowest_class_and_the_oldest_give_way(memory: Path, bo
     dice, metrics = random.Random(6), Metrics()
     owed: dict[int, tuple[str, int]] = {}
     victims: list[int] = []
-    largest = number = 0
+    largest = number = at_once = 0
+    """``at_once``: readings that gave way in the commit that brought them, all else being of a higher class."""
     before: Kept = {}
     for life in range(4):
         async with opened(memory, CLOUD, PLANT, metrics=metrics, max_bytes=bound) as outbox:
@@ -84,7 +85,8 @@ async def test_exactly_the_lowest_class_and_the_oldest_give_way(memory: Path, bo
                 victims += gone
                 owed |= readings
                 before = now
-            assert account(outbox, PLANT)["dropped"] == 0, f"it has all, in life {life}"
+            at_once = account(outbox, PLANT)["dropped"]
+            assert at_once <= commits // 100, f"it has all that stayed for a commit, in life {life}"
     async with opened(memory, CLOUD, PLANT, max_bytes=bound) as outbox:
         rows = await drain(outbox.begin(CLOUD))
         await outbox.flush()
@@ -95,14 +97,16 @@ async def test_exactly_the_lowest_class_and_the_oldest_give_way(memory: Path, bo
     for word, count in (owed[row_id] for row_id in missing):
         expected[f"{word} rows"] += 1
         expected[f"{word} readings"] += count
-    dropped = sum(owed[row_id][1] for row_id in missing)
+    dropped = sum(owed[row_id][1] for row_id in missing) + at_once
     print(
         f"bound {bound // MIB} MiB, {len(owed)} rows: {len(missing)} gave way {dict(expected)}, "
         f"told of in {sum(row.gap is not None for row in rows)} gap records, file at most {largest / MIB:.2f} MiB"
     )
     assert missing == set(victims) & owed.keys()
     assert len(missing) > 200
-    assert told(rows) == expected
+    more = told(rows) - expected
+    assert not expected - told(rows)
+    assert sum(count for what, count in more.items() if what.endswith("readings")) == at_once
     committed = number - not_taken(rows)
     assert cloud == {"committed": committed, "confirmed": committed - dropped, "dropped": dropped, "pending": 0}
     lost = metrics.registry.get_sample_value("edge_agent_outbox_lost_readings_total", {"reason": "full"})
