@@ -144,7 +144,7 @@ def judge(base: Base, intact: set[int], rows: list[Row], what: str) -> int:
     assert intact <= seen, f"{what}: {len(intact - seen)} undamaged rows are lost, {sorted(intact - seen)[:5]}"
     told = sum(row.gap.rows for row in rows if row.gap is not None)
     assert all(row.gap.reason is Reason.DAMAGED for row in rows if row.gap is not None)
-    # More, where rows were given up one by one before the whole file was found damaged, and some of them came back.
+    # More, where rows were given up one by one before the whole file was found damaged, and some came back.
     assert told >= len(lost), f"{what}: {len(lost)} rows are lost, {told} told of"
     return len(lost)
 
