@@ -159,7 +159,7 @@ def test_status_shows_devices_outbox_and_publishers(folder: Path, yaml: str) -> 
         assert re.search(r"^gateway gw-01, edge-agent \S+, up \d+ s, config ", shown.stdout)
         assert re.search(r"^press-01\tmodbus\toffline\t\d+ s\t1\t1\t$", shown.stdout, re.MULTILINE)
         assert re.search(r"^press-01: .*nothing listens there", shown.stdout, re.MULTILINE)
-        assert re.search(r"^cloud\t\tnot connected\t0\t0\t0\t\d$", shown.stdout, re.MULTILINE)
+        assert re.search(r"^cloud\t\tnot connected\t0\t0\t0\t\d\t$", shown.stdout, re.MULTILINE)
         assert re.search(r"^cloud: .*refused the connection", shown.stdout, re.MULTILINE)
         assert re.search(r"^outbox: \d rows? in ", shown.stdout, re.MULTILINE)
         values = edge_agent("status", "--socket", folder / "control.sock", "--device", "press-01")

@@ -136,7 +136,7 @@ async def test_an_outage_longer_than_the_bound_is_told_to_the_broker_that_missed
             for first in range(0, 20_000, 100):
                 await append(outbox, range(first, first + 100))
             await eventually(lambda: len(values(received)) == 20_000)
-            assert values(received) == list(range(20_000))
+            assert sorted(values(received)) == list(range(20_000))  # what came before the session came as replay
             with mosquitto_again(away) as later:
                 await eventually(lambda: account(outbox, OTHER)["pending"] == 0)
                 gaps = [message.json() for message in later.on("/gap")]

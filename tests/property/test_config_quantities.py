@@ -46,7 +46,12 @@ def test_numbers_are_read_back(number: float) -> None:
 
 @given(st.one_of(st.booleans(), st.integers(), st.none(), st.text(st.characters(codec="utf-8"))))
 def test_what_a_yaml_writer_writes_unquoted_is_the_value_or_its_text(value: object) -> None:
-    """A YAML 1.1 writer quotes at least what 1.2 would take for something else, but for its own booleans."""
+    """A YAML 1.1 writer quotes what 1.2 would take for something else, but numbers like 0E0 and its booleans."""
     written = yaml.safe_dump(value, allow_unicode=True)
     if written[:1] not in "'\"|>" and written.endswith("\n...\n") and written.count("\n") == 2:
-        assert parse_plain(written.removesuffix("\n...\n")) == value
+        parsed = parse_plain(written.removesuffix("\n...\n"))
+        assert parsed == value or (isinstance(value, str) and isinstance(parsed, float) and parsed == float(value))
+
+
+def test_a_number_without_a_point_is_one_in_yaml_1_2_only() -> None:
+    assert parse_plain("0E0") == 0.0
