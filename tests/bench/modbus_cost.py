@@ -1,6 +1,6 @@
 """What one request costs: our transport and session against pymodbus's client, side by side in one run.
 
-``pytest -s tests/integration/test_modbus_cost.py`` prints the figures of docs/adr/0002-modbus-transport.md.
+``pytest -s tests/bench/modbus_cost.py`` prints the figures of docs/adr/0002-modbus-transport.md.
 """
 
 import statistics
