@@ -31,7 +31,8 @@ def export(path: Path, device: str, output: Path | None, *, as_lines: bool) -> N
         as_lines: JSON Lines instead of CSV.
 
     Raises:
-        OutboxError: there is no outbox, it cannot be read, or ``output`` cannot be written.
+        OutboxError: there is no outbox, it cannot be read, it has no row of ``device``, or ``output``
+            cannot be written.
     """
     going = Export(file_of(path), DeviceId(device) if device else None)
     try:

@@ -39,13 +39,13 @@ def show_status(path: Path, *, as_json: bool) -> None:
         ((entry["device"], entry["class"], entry["rows"], entry["readings"]) for entry in status["devices"]),
     )
     table.show(
-        ("publisher", "rows to send", "committed", "confirmed", "dropped", "pending", ""),
+        ("publisher", "rows to send", "committed", "confirmed", "dropped", "pending", "configured"),
         (
             (
                 entry["id"],
                 entry["pending_rows"],
                 *(entry[f"{word}_readings"] for word in ("committed", "confirmed", "dropped", "pending")),
-                "" if entry["configured"] else "no longer configured",
+                "yes" if entry["configured"] else "no longer",
             )
             for entry in status["publishers"]
         ),
@@ -56,7 +56,7 @@ def show_rows(path: Path, device: str, limit: int, *, as_json: bool) -> None:
     """Print the readings of the newest rows, a line each.
 
     Raises:
-        OutboxError: there is no outbox, or it cannot be read.
+        OutboxError: there is no outbox, it cannot be read, or it has no row of ``device``.
     """
     rows = inspect.show(file_of(path), device=DeviceId(device) if device else None, limit=limit)
     if as_json:

@@ -47,6 +47,10 @@ _LOSSES_SQL = """
 _DAYS_SQL = """
     SELECT day, device, committed, lost FROM day WHERE :device IS NULL OR device = :device ORDER BY day, device
 """
+_DEVICES_SQL = """
+    SELECT DISTINCT device FROM point_table
+    WHERE EXISTS (SELECT 1 FROM row WHERE table_version = version) ORDER BY device
+"""
 _COUNT_SQL = """
     SELECT count(*) AS rows, coalesce(max(id), 0) AS last_id FROM row WHERE :device IS NULL OR device = :device
 """
@@ -92,10 +96,12 @@ def show(path: Path, *, device: DeviceId | None = None, limit: int = 20) -> list
     A row that cannot be read back has the reason under ``damaged`` instead of ``readings``.
 
     Raises:
-        OutboxError: there is no outbox at ``path``, or it cannot be read.
+        OutboxError: there is no outbox at ``path``, it cannot be read, or it has no row of ``device``.
     """
     with _reader(path) as database:
         records = database.execute(_SHOW_SQL, {"device": device, "limit": limit}).fetchall()
+        if device is not None and not records:
+            raise _no_rows(database, device)
     return [_row(record[:-1], record[-1] or "") for record in reversed(records)]
 
 
@@ -129,6 +135,9 @@ class Export:
         total: rows when it began.
         done: rows that were gone through.
         damaged: of these, those that could not be read back.
+
+    Raises:
+        OutboxError: there is no outbox at ``path``, it cannot be read, or it has no row of ``device``.
     """
 
     def __init__(self, path: Path, device: DeviceId | None = None) -> None:
@@ -137,6 +146,8 @@ class Export:
         self._device = device
         with _reader(path) as database:
             counted = next(database.query(_COUNT_SQL, {"device": device}))
+            if device is not None and not counted["rows"]:
+                raise _no_rows(database, device)
         self.total: int = counted["rows"]
         self._last_id: int = counted["last_id"]
 
@@ -208,6 +219,12 @@ def _reader(path: Path) -> Iterator[Any]:
             yield Database(connection, recursive_triggers=False, execute_plugins=False)
         finally:
             connection.close()
+
+
+def _no_rows(database: Any, device: DeviceId) -> OutboxError:
+    names = ", ".join(row["device"] for row in database.query(_DEVICES_SQL))
+    others = f"there are rows of {names}" if names else "there are no rows at all"
+    return OutboxError(f"there is no row of {device} in the outbox; {others}")
 
 
 def _publishers(database: Any, kept: Ranges, newest: int) -> list[dict[str, Any]]:

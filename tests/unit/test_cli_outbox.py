@@ -91,7 +91,21 @@ def test_status_shows_accounts_that_add_up(state: Path, capsys: pytest.CaptureFi
         assert publisher["committed_readings"] == 5
         assert (publisher["confirmed_readings"], publisher["dropped_readings"]) == (0, 1)
         assert publisher["pending_readings"] == 4
-    assert "cloud\t4\t5\t0\t1\t4" in say(capsys, "status", state)
+    lines = [line.split("\t") for line in say(capsys, "status", state).splitlines()]
+    assert ["cloud", "4", "5", "0", "1", "4", "yes"] in lines
+    assert ["publisher", "rows to send", "committed", "confirmed", "dropped", "pending", "configured"] in lines
+
+
+@pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["export"]])
+def test_a_device_that_has_no_row_is_an_error_that_names_those_that_have(
+    state: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["outbox", *arguments, str(state), "--device", "nope"])
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    assert "no row of nope in the outbox; there are rows of meter, press-01" in said.err
+    assert said.out == ""
 
 
 def test_show_tells_of_gap_records_and_of_damage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
