@@ -8,6 +8,7 @@ from pathlib import Path
 
 BALLAST_NAME = "ballast"
 BALLAST_BYTES = 256 * 1024
+UNKNOWN_BYTES = 2**62
 
 
 class Reserve:
@@ -15,7 +16,7 @@ class Reserve:
 
     Args:
         directory: the state directory.
-        floor_bytes: free space below which the outbox does not grow.
+        floor_bytes: free space that the outbox leaves.
     """
 
     def __init__(self, directory: Path, floor_bytes: int) -> None:
@@ -24,13 +25,13 @@ class Reserve:
         self._floor_bytes = floor_bytes
 
     @property
-    def may_grow(self) -> bool:
-        """Whether more than the floor is free. A file system that does not say has enough."""
+    def spare_bytes(self) -> int:
+        """What may be taken before the floor is reached; negative below it. A file system that is silent has enough."""
         try:
             found = os.statvfs(self._directory)
         except OSError:
-            return True
-        return found.f_bavail * found.f_frsize > self._floor_bytes
+            return UNKNOWN_BYTES
+        return found.f_bavail * found.f_frsize - self._floor_bytes
 
     def throw_off(self) -> bool:
         """Give the ballast back to the file system; return whether there was any."""
@@ -42,7 +43,7 @@ class Reserve:
 
     def take_on(self) -> None:
         """Make the ballast again, if there is none and space enough. What fails is tried again the next time."""
-        if self._ballast.exists() or not self.may_grow:
+        if self._ballast.exists() or self.spare_bytes <= BALLAST_BYTES:
             return
         unfinished = self._ballast.with_suffix(".new")
         try:

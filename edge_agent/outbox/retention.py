@@ -1,7 +1,7 @@
 """What gives way when the log is at its bound in bytes or age. On the thread of the file.
 
-The bound is measured, never estimated: pages in use, and a reserve for SQLite's log. Rows go by class, the lowest
-first, and by id within it; ages are counted by the agent's monotonic clock, so that no step of the wall clock
+The bound is measured, never estimated: pages in use, and a reserve for SQLite's log. It is what is configured, or
+what the disk leaves if that is less: a small disk makes SQLite's log small. Rows go by class, the lowest first, and by id within it; ages are counted by the agent's monotonic clock, so that no step of the wall clock
 expires anything, and time that the agent is off does not count.
 """
 
@@ -26,6 +26,7 @@ _PAGE_BYTES = 4096
 _ROW_BYTES = 200
 """What a row takes in the tree and the indexes besides its body; only a first guess, the pages are counted."""
 _PASS_ROWS = 5000
+_LEAST_WAL_BYTES = 256 * 1024
 _MOST_FREED_BYTES = 64 * 1024 * 1024
 """In one commit, where the bound was lowered: letting go must not hold up the readings of the moment."""
 _AGE_MARKS = 100
@@ -86,20 +87,14 @@ class Dropped:
 
 
 class Retention:
-    """Makes room. Each method but the first and the last runs in the caller's transaction.
-
-    Attributes:
-        may_grow: false = the file must not become larger than it is, whatever the bound says: the disk is
-            nearly full.
-    """
+    """Makes room. Each method but ``fit``, ``used_bytes`` and ``fail`` runs in the caller's transaction."""
 
     def __init__(self, sql: sqlite3.Connection, options: OutboxOptions) -> None:
-        self.may_grow = True
         self._sql = sql
         self._options = options
-        wal_bytes = min(WAL_BYTES, options.max_bytes // 4)
-        self._limit_bytes = options.max_bytes - wal_bytes
-        self._chunk_bytes = max(4 * _PAGE_BYTES, min(self._limit_bytes // 100, _MOST_FREED_BYTES // 4))
+        self._most_wal_bytes = wal_bytes = min(WAL_BYTES, options.max_bytes // 4)
+        self._wal_bytes = 0
+        self._limit_bytes = self._bound_bytes = options.max_bytes - wal_bytes
         self._acknowledged: dict[PublisherId, Ranges] = {}
         self._age_s = float(self._meta("age_s") or 0)
         self._marked_s = self._age_s
@@ -107,17 +102,31 @@ class Retention:
         self._before: tuple[float, int] | None = None
         self._is_known = False
         self._settled_mark_s = self._marked_s
-        sql.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, wal_bytes // 2 // _PAGE_BYTES))}")
+        self._checkpoint_within(wal_bytes)
         sql.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
         # The hard stop, should the measure above ever be wrong; a file that is larger already keeps its size.
         pages = (self._limit_bytes + max(self._limit_bytes // 16, 64 * _PAGE_BYTES)) // _PAGE_BYTES
         sql.execute(f"PRAGMA max_page_count = {pages}").fetchall()
 
+    def fit(self, room_bytes: int, wal_bytes: int) -> None:
+        """Take the bound from what the disk leaves: the file and its log, what they have included.
+
+        Where that is less than the pages there are, nothing that is kept gives way; the file only grows no more.
+
+        Args:
+            room_bytes: what both together may take.
+            wal_bytes: what the log takes now.
+        """
+        self._checkpoint_within(min(self._most_wal_bytes, max(_LEAST_WAL_BYTES, room_bytes // 4)))
+        most_bytes = room_bytes - max(self._wal_bytes, wal_bytes)
+        # Not simply the pages there are: a commit may take a few more than it needed, and the next one again.
+        pages_bytes = min(self._pages_bytes(), self._bound_bytes)
+        self._bound_bytes = min(self._limit_bytes, max(most_bytes, pages_bytes))
+
     def used_bytes(self) -> int:
         """Return what the pages in use take."""
-        pages = self._sql.execute("PRAGMA page_count").fetchone()[0]
         free = self._sql.execute("PRAGMA freelist_count").fetchone()[0]
-        return int(pages - free) * _PAGE_BYTES
+        return self._pages_bytes() - int(free) * _PAGE_BYTES
 
     def begin(self, publishers: Iterable[PublisherId]) -> Dropped:
         """Begin a transaction, in which nothing has been dropped yet."""
@@ -152,10 +161,7 @@ class Retention:
 
     def excess_bytes(self, need_bytes: int = 0) -> int:
         """Return by how much the bound would be passed; negative = what is left."""
-        limit_bytes = self._limit_bytes
-        if not self.may_grow:
-            limit_bytes = min(limit_bytes, self._sql.execute("PRAGMA page_count").fetchone()[0] * _PAGE_BYTES)
-        return self.used_bytes() + need_bytes - limit_bytes
+        return self.used_bytes() + need_bytes - self._bound_bytes
 
     def evict(self, need_bytes: int, dropped: Dropped, classes: Iterable[ReadingClass] | None = None) -> None:
         """Give up rows until ``need_bytes`` more fit, and about a hundredth of the bound besides.
@@ -168,10 +174,11 @@ class Retention:
         if self.excess_bytes(need_bytes) <= 0:
             return
         before_bytes = self.used_bytes()
+        chunk_bytes = max(4 * _PAGE_BYTES, min(self._bound_bytes // 100, _MOST_FREED_BYTES // 4))
         kinds = [(word, 0) for word in (LOWEST_FIRST if classes is None else classes)]
         kinds += [(ReadingClass.EVENT, GAP_KIND)] if classes is None else []
         for word, kind in kinds:
-            while (short_bytes := self.excess_bytes(need_bytes) + self._chunk_bytes) > 0:
+            while (short_bytes := self.excess_bytes(need_bytes) + chunk_bytes) > 0:
                 if before_bytes - self.used_bytes() > max(need_bytes, _MOST_FREED_BYTES):
                     return
                 victims = list(self._victims(word, kind, min(short_bytes, _MOST_FREED_BYTES)))
@@ -217,6 +224,16 @@ class Retention:
     def fail(self) -> None:
         """The transaction was rolled back, and with it a mark that it may have made: the next one makes it."""
         self._marked_s = self._settled_mark_s
+
+    def _pages_bytes(self) -> int:
+        return int(self._sql.execute("PRAGMA page_count").fetchone()[0]) * _PAGE_BYTES
+
+    def _checkpoint_within(self, wal_bytes: int) -> None:
+        """Let SQLite's log take ``wal_bytes``, a commit of half of it included."""
+        if wal_bytes != self._wal_bytes:
+            self._wal_bytes = wal_bytes
+            pages = max(16, min(1000, wal_bytes // 2 // _PAGE_BYTES))
+            self._sql.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def _victims(self, word: ReadingClass, kind: int, short_bytes: int) -> Iterator[Sequence[Any]]:
         for row in self._sql.execute(_VICTIMS, (word.value, kind, _PASS_ROWS)):

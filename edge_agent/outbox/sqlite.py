@@ -82,7 +82,7 @@ class LogFile:
     """
 
     def __init__(self, path: Path, machine: str, now_ns: int, options: OutboxOptions | None = None) -> None:
-        self._path = path
+        self._path, self._wal = path, Path(f"{path}-wal")
         self._wear = Wear()
         options = options or OutboxOptions(path.parent)
         self._mark = Mark(path.parent)
@@ -226,7 +226,8 @@ class LogFile:
             OutboxError: somebody else holds the file; may be tried again.
         """
         encoded = [(row, codec.encode(row.batches)) for row in rows]  # before the transaction: keep it short
-        self.upkeep.retention.may_grow = self._reserve.may_grow
+        with translated(self._path):
+            self.upkeep.retention.fit(self.size_bytes() + self._reserve.spare_bytes, _size_bytes(self._wal))
         try:
             written = self._commit(encoded, first_id, plan, learned, moment)
         except OutboxFullError:
@@ -324,8 +325,7 @@ class LogFile:
 
     def size_bytes(self) -> int:
         """Return what the database and its log take on disk."""
-        paths = (self._path, Path(f"{self._path}-wal"))
-        return sum(path.stat().st_size for path in paths if path.exists())
+        return _size_bytes(self._path) + _size_bytes(self._wal)
 
     def close(self) -> None:
         """Close the file; checkpoints what is in the log. Silent when called twice."""
@@ -482,3 +482,7 @@ class LogFile:
                     raise
                 self._tables[version] = copied
         return self._tables[version]
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -9,15 +9,15 @@ import pytest
 from edge_agent.outbox.reserve import BALLAST_BYTES, BALLAST_NAME, Reserve
 
 
-def test_the_outbox_grows_only_above_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_spare_ends_at_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reserve = Reserve(tmp_path, 1000)
-    for blocks, expected in ((9, False), (10, False), (11, True)):
+    for blocks, expected in ((9, -100), (10, 0), (11, 100)):
         monkeypatch.setattr(os, "statvfs", lambda _, b=blocks: SimpleNamespace(f_bavail=b, f_frsize=100))
-        assert reserve.may_grow is expected
+        assert reserve.spare_bytes == expected
 
 
 def test_a_directory_that_cannot_be_asked_has_room(tmp_path: Path) -> None:
-    assert Reserve(tmp_path / "none", 2**62).may_grow
+    assert Reserve(tmp_path / "none", 2**62).spare_bytes > 2**60
 
 
 def test_the_ballast_takes_real_space_and_is_given_back_once(tmp_path: Path) -> None:
