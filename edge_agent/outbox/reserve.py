@@ -26,7 +26,7 @@ class Reserve:
 
     @property
     def spare_bytes(self) -> int:
-        """What may be taken before the floor is reached; negative below it. A file system that is silent has enough."""
+        """What may be taken before the floor is reached; negative below it. Enough, where nothing tells."""
         try:
             found = os.statvfs(self._directory)
         except OSError:

@@ -1,7 +1,8 @@
 """What gives way when the log is at its bound in bytes or age. On the thread of the file.
 
 The bound is measured, never estimated: pages in use, and a reserve for SQLite's log. It is what is configured, or
-what the disk leaves if that is less: a small disk makes SQLite's log small. Rows go by class, the lowest first, and by id within it; ages are counted by the agent's monotonic clock, so that no step of the wall clock
+what the disk leaves if that is less: a small disk makes SQLite's log small. Rows go by class, the lowest
+first, and by id within it; ages are counted by the agent's monotonic clock, so that no step of the wall clock
 expires anything, and time that the agent is off does not count.
 """
 
