@@ -83,6 +83,7 @@ class Cursor:
         self._boundary = ledger.last_id
         self._next = {Stream.LIVE: self._boundary + 1, Stream.REPLAY: 1}
         self._leased = Ranges()
+        self._rewinds = 0
         self._owed_before = account().owed
         self._live_counts: dict[int, int] = {}
         self._live_confirmed = 0
@@ -101,9 +102,11 @@ class Cursor:
             if stream is Stream.LIVE and (rows := self._cache.head(spans, max_rows, max_bytes)):
                 self._take(stream, spans, rows[-1].id)
                 return self._handed_out(stream, rows)
-            first = self._next[stream]
+            rewinds = self._rewinds
             read = await self._read(spans, Read(max_rows, max_bytes, stream is Stream.REPLAY))
-            self._take(stream, spans, read.last_id, is_rewound=self._next[stream] != first)
+            self._take(stream, spans, read.last_id, is_rewound=self._rewinds != rewinds)
+            for span in read.out_of_reach:  # not there any more; what a salvage brings back may be leased
+                self.unlease(*span)
             if read.damaged:
                 self._on_damaged(self._publisher, read.damaged)
             if read.rows:
@@ -149,6 +152,7 @@ class Cursor:
 
         They are replay now, and so is everything before them; what this session has leased is not leased again.
         """
+        self._rewinds += 1
         self._boundary = max(self._boundary, last)
         self._next[Stream.LIVE] = max(self._next[Stream.LIVE], self._boundary + 1)
         self._next[Stream.REPLAY] = min(self._next[Stream.REPLAY], first)

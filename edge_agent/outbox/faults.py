@@ -18,6 +18,10 @@ from edge_agent.errors import (
     OutboxReadOnlyError,
 )
 
+MAX_REPLACEMENTS = 3
+REPLACEMENTS_S = 600.0
+"""More damaged files than that in this time are no accident."""
+
 _DAMAGED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA}
 """The file is shorter than it says, or its file system or its checksums say that it is damaged."""
 
@@ -62,6 +66,8 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as exc:
         kind = _kind(getattr(exc, "sqlite_errorcode", _NOT_TEXT))
         raise kind(f"{path}: {exc}{_ADVICE.get(kind, '')}") from exc
+    except UnicodeDecodeError as exc:  # from the module sqlite3: SQLite's own message quotes garbled SQL
+        raise OutboxCorruptError(f"{path}: its schema is no text") from exc
 
 
 def _kind(code: int) -> type[OutboxError]:
@@ -73,3 +79,22 @@ def _kind(code: int) -> type[OutboxError]:
 def is_final(trouble: OutboxError | None) -> bool:
     """Whether nothing that is written from now on could be trusted."""
     return isinstance(trouble, OutboxIOError)
+
+
+class Replacements:
+    """How often a damaged file was replaced lately."""
+
+    def __init__(self) -> None:
+        self._when_s: list[float] = []
+
+    def note(self, now_s: float) -> None:
+        """It was replaced now.
+
+        Raises:
+            OutboxIOError: too often for an accident: the disk or the memory of the machine fails.
+        """
+        self._when_s = [then_s for then_s in self._when_s if now_s - then_s < REPLACEMENTS_S] + [now_s]
+        if len(self._when_s) > MAX_REPLACEMENTS:
+            raise OutboxIOError(
+                "the outbox is damaged again and again; check the disk and the memory of the machine"
+            )

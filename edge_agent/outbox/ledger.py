@@ -48,12 +48,16 @@ class Ledger:
         kept: ids of the rows that are in the file.
         last_id: the highest id that was ever given to a row.
         acknowledged: for each configured publisher the ids that it has got through.
+
+    Attributes:
+        told: rows that could not be read back while this process ran, and of which gap records tell.
     """
 
     def __init__(self, kept: Ranges, last_id: int, acknowledged: dict[PublisherId, Ranges]) -> None:
         self.kept = kept
         self.last_id = last_id
         self.acknowledged = acknowledged
+        self.told = Ranges()
         self._fresh: dict[PublisherId, Ranges] = {}
         self._damaged = Ranges()
         self._losses: list[Loss] = []
@@ -160,6 +164,8 @@ class Ledger:
         """
         for first, last in self._plan.released:
             self.kept.discard(first, last)
+        for first, last in self._plan.damaged:
+            self.told.add(first, last)
         if row_count:
             self.kept.add(self.last_id + 1, self.last_id + row_count)
             self.last_id += row_count

@@ -18,9 +18,6 @@ from edge_agent.outbox.rows import Row
 COLUMNS = "epoch, id, row.device, class, table_version, n, t_first, t_last, codec, crc, anchor, body"
 """What ``decode_row`` takes."""
 
-MAX_OUT_OF_REACH = 16
-"""So many rows are passed over where they stand; where a page above them is damaged, the file is set aside."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -62,8 +59,9 @@ class Read:
         bytes_left: how many more bytes of bodies; the first row is read however large it is.
         historical: the mark that rows get.
         damaged: ids that could not be read back.
-        out_of_reach: how many rows the tree has lost; more than a few, and the file is salvaged instead.
-        last_id: everything asked for up to here is in ``rows`` or ``damaged``.
+        out_of_reach: rows that the tree does not lead to any more, though they may be there: the file has to be
+            salvaged, unless they gave way meanwhile.
+        last_id: everything asked for up to here is in ``rows``, ``damaged`` or ``out_of_reach``.
     """
 
     rows_left: int
@@ -72,12 +70,12 @@ class Read:
     rows: list[Row] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
     last_id: int = 0
-    out_of_reach: int = 0
+    out_of_reach: Ranges = field(default_factory=Ranges)
 
     def lose(self, first: int, last: int) -> None:
-        """The tree does not lead to these rows any more; they may be there."""
-        self.out_of_reach += last - first + 1
-        self.damaged.extend(range(first, min(last, first + MAX_OUT_OF_REACH) + 1))
+        """The tree does not lead to these rows any more."""
+        if first <= last:
+            self.out_of_reach.add(first, last)
 
 
 @dataclass(frozen=True, slots=True)

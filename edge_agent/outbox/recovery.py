@@ -44,6 +44,8 @@ class Known:
     kept: Ranges
     last_id: int
     acknowledged: Mapping[PublisherId, Ranges]
+    told: Ranges
+    """Rows of which gap records tell already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,7 @@ def set_aside(directory: Path, now_ns: int, why: str, last_id: int, known: Known
         if known is not None:
             note |= {
                 "kept": known.kept.spans(),
+                "told": known.told.spans(),
                 "acknowledged": {publisher: has.spans() for publisher, has in known.acknowledged.items()},
             }
         (folder / NOTE_NAME).write_text(json.dumps(note), "utf-8")
@@ -268,10 +271,12 @@ def waiting(directory: Path) -> list[Path]:
 def _highest(directory: Path) -> int:
     """Return the highest id that the file says it had; 0 if it cannot say."""
     path = directory / FILE_NAME
+    if _is_empty(path):
+        return 0
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as sql:
+        with translated(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as sql:
             found = sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'row'").fetchone()
-    except sqlite3.Error:
+    except OutboxError:
         return 0
     last_id = found[0] if found else 0
     return last_id if isinstance(last_id, int) and 0 <= last_id < 2**62 else 0
@@ -291,12 +296,19 @@ def _is_sound(header: bytes) -> bool:
 
 def _is_ours(path: Path) -> bool:
     """Whether the file was made by this release or an older one, whatever its header says by now."""
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as sql:
-            steps = sql.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()[0]
-    except sqlite3.Error:
+    if _is_empty(path):
         return True  # there is a mark, so it was an outbox
+    try:
+        with translated(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as sql:
+            steps = sql.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()[0]
+    except OutboxError:
+        return True  # as above
     return bool(steps <= NEWEST_SCHEMA)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it must not even be opened: SQLite deletes the log of an empty database, with the rows in it."""
+    return not path.exists() or path.stat().st_size == 0
 
 
 def _sync(folder: Path) -> None:

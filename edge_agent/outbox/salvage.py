@@ -65,6 +65,7 @@ class Salvage:
         self._epoch = ""
         self._times: tuple[int, int] | None = None
         self._note = _note(folder)
+        self._told = Ranges(map(tuple, self._note.get("told", [])))
         for publisher, spans in self._note.get("acknowledged", {}).items():
             self.survey.acknowledged[PublisherId(publisher)] = Ranges(map(tuple, spans))
 
@@ -92,7 +93,7 @@ class Salvage:
         for record in self._records(0.3, 0.9):
             if record is not None:
                 row = self._row(record)
-                if row is None or row.id in self.saved:
+                if row is None or row.id in self.saved or row.id in self._told:
                     continue
                 self.saved.add(row.id)
                 piece.append(row)
@@ -107,7 +108,7 @@ class Salvage:
         missing = Ranges(self.survey.expected)
         for row_id in self._damaged:
             missing.add(row_id)
-        for first, last in self.saved:
+        for first, last in (*self.saved, *self._told):
             missing.discard(first, last)
         found = {row_id: about for row_id, about in self._damaged.items() if row_id in missing}
         losses: list[Loss] = []

@@ -30,7 +30,6 @@ from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges, Span
 from edge_agent.outbox.records import (
     COLUMNS,
-    MAX_OUT_OF_REACH,
     Loaded,
     Read,
     SavedRow,
@@ -300,8 +299,6 @@ class LogFile:
                 self._read_span(first, last, read)
             except OutboxCorruptError:
                 self._read_one_by_one(last, read)
-            if read.out_of_reach > MAX_OUT_OF_REACH:
-                raise OutboxCorruptError(f"{self._path}: many rows are out of reach, from {first} on")
             if read.last_id < last:
                 break
 
@@ -466,8 +463,6 @@ class LogFile:
                 read.rows_left -= 1
                 read.lose(row_id, row_id)
                 read.last_id = row_id
-                if read.out_of_reach > MAX_OUT_OF_REACH:
-                    return
             if read.last_id < row_id:
                 return
 

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edge_agent.clock import Clock
-from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxIOError, OutboxReadOnlyError
+from edge_agent.errors import OutboxCorruptError, OutboxError, OutboxFullError, OutboxReadOnlyError
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingBatch
 from edge_agent.outbox.accounts import Account
 from edge_agent.outbox.anchors import Anchors
 from edge_agent.outbox.buffer import MAX_COMMIT_BYTES, Buffer
 from edge_agent.outbox.cursor import Cursor, RowCache
-from edge_agent.outbox.faults import is_final
+from edge_agent.outbox.faults import Replacements, is_final
 from edge_agent.outbox.figures import Figures
 from edge_agent.outbox.learned import Learned
 from edge_agent.outbox.ledger import Ledger
@@ -45,10 +45,6 @@ BUFFER_COMMITS = 8
 
 TRIES = 3
 """After so many failed commits the file is opened again."""
-
-MAX_REPLACEMENTS = 3
-REPLACEMENTS_S = 600.0
-"""More damaged files than that in this time are no accident: the disk or the memory of the machine fails."""
 
 CACHE_COMMITS = 4
 """Committed rows of this many full commits stay decoded in memory for live leases."""
@@ -87,7 +83,7 @@ class Outbox:
         self._trouble: OutboxError | None = None
         self._given_up = Ranges()
         self._tries, self._is_shedding = 0, False
-        self._replaced_s: list[float] = []
+        self._replacements = Replacements()
         self._is_closed = False
         self._salvager = Salvager(self, options.directory, clock, metrics)
         self._figures.show(self._ledger, self._buffer.readings)
@@ -106,9 +102,8 @@ class Outbox:
         """Open the log in ``options.directory``, made if need be, for this process alone.
 
         A publisher that was not configured before starts at the oldest row that is kept, or at what comes from now
-        on. One that is configured no
-        longer holds no row back; its acknowledgements are kept in case it returns. Without any publisher
-        all rows are kept: they are owed to the first one.
+        on. One that is configured no longer holds no row back; its acknowledgements are kept in case it returns.
+        Without any publisher all rows are kept: they are owed to the first one.
 
         Args:
             options: where, and how often to commit.
@@ -292,7 +287,8 @@ class Outbox:
         async with self._committing:
             now_ns, cancelled = self._clock.now_ns(), None
             if isinstance(self._trouble, OutboxCorruptError):
-                known = Known(self._ledger.kept, self._ledger.last_id, self._ledger.acknowledged)
+                ledger = self._ledger
+                known = Known(ledger.kept, ledger.last_id, ledger.acknowledged, ledger.told)
                 mending = self._on_thread(self._keeper.replace, now_ns, str(self._trouble), known)
             elif self._file is None or (self._tries and self._tries % TRIES == 0):
                 mending = self._on_thread(self._keeper.reopen, now_ns)
@@ -327,21 +323,15 @@ class Outbox:
         if opened.set_aside is not None:
             self._metrics.damaged_files.inc()
             self._cache.clear()
+            self._trouble = None
+            self._mended.set()
             _log.error(
                 "the outbox is damaged; it is set aside and what can be read of it comes back in time",
                 extra={"folder": str(opened.set_aside), "epoch": self.epoch},
             )
-            self._enter_replaced()
+            self._replacements.note(self._clock.monotonic_s())
         if opened.is_salvage_due:
             self._salvager.wake()
-
-    def _enter_replaced(self) -> None:
-        now_s = self._clock.monotonic_s()
-        self._replaced_s = [then_s for then_s in self._replaced_s if now_s - then_s < REPLACEMENTS_S] + [now_s]
-        if len(self._replaced_s) > MAX_REPLACEMENTS:
-            raise OutboxIOError(
-                "the outbox is damaged again and again; check the disk and the memory of the machine"
-            )
 
     def _shed(self) -> None:
         """Keep memory within its bound while the disk takes no writes."""
@@ -436,18 +426,18 @@ class Outbox:
                     raise cancelled
 
     def _settle(self, written: Written, moment: Moment) -> None:
-        if self._trouble is not None and not written.is_blocked:
-            _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
-            self._trouble, self._tries, self._is_shedding = None, 0, False
-        self._mended.set()
+        if not isinstance(self._trouble, OutboxCorruptError):  # found meanwhile: `_mend` replaces the file
+            self._mended.set()  # where it is full, too: what is read makes room
+            if written.is_blocked:
+                self._enter_trouble(
+                    OutboxFullError("the outbox is at its max_size; it takes more when there is room")
+                )
+            else:
+                self._leave_trouble()
         if self._cursors:
             for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True):
                 self._cache.add(row, size_bytes)
-        if written.is_blocked:
-            self._buffer.fail()
-            self._enter_trouble(OutboxFullError("the outbox is at its max_size; it takes more when there is room"))
-        else:
-            self._buffer.settle()
+        (self._buffer.fail if written.is_blocked else self._buffer.settle)()
         self._ledger.settle(len(written.rows), written.pre_acknowledged, written.dropped.rows)
         self._learned.settle()
         self._anchors.settle(moment.anchors)
@@ -468,9 +458,16 @@ class Outbox:
             self._due.set()  # `run` ends at once, or mends what is broken, whoever came across it
         self._metrics.buffered.set(self._buffer.readings)
 
+    def _leave_trouble(self) -> None:
+        if self._trouble is not None:
+            _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
+        self._trouble, self._tries, self._is_shedding = None, 0, False
+
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:
         try:
             await self._on_thread(self._keeper.read, spans, read)
+            if read.damaged or len(read.out_of_reach):
+                await self._reconsider(read)
         except OutboxError as exc:
             self._mended.clear()
             self._enter_trouble(exc)
@@ -478,10 +475,14 @@ class Outbox:
                 raise
             await self._mended.wait()
             return Read(0, 0, read.historical, last_id=spans[0][0] - 1)  # look again
-        if read.damaged:  # or given up meanwhile: a commit that has ended on its thread may not be settled yet
-            async with self._committing:
-                read.damaged = [row_id for row_id in read.damaged if row_id in self._ledger.kept]
         return read
+
+    async def _reconsider(self, read: Read) -> None:
+        """What was not found may have given way meanwhile: a commit that has ended may not be settled yet."""
+        async with self._committing:
+            read.damaged = [row_id for row_id in read.damaged if row_id in self._ledger.kept]
+            for first, last in read.out_of_reach.common(self._ledger.kept):
+                raise OutboxCorruptError(f"rows {first} to {last} are out of reach")
 
     def _skip_damaged(self, publisher: PublisherId, row_ids: list[int]) -> None:
         """What cannot be read back is given up, once, for everybody: the log moves on."""

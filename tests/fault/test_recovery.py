@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,15 @@ def no_wal_header(content: bytearray) -> None:
     content[:32] = bytes(32)
 
 
+def garbled_schema(content: bytearray) -> None:
+    at = content.index(b"CREATE TABLE")
+    content[at : at + 6] = b"\xdf\xd7\xcf\xce\xdf\xd7"  # SQLite quotes it in its message: no UTF-8
+
+
+def nothing(content: bytearray) -> None:
+    content.clear()
+
+
 def bad_frame(content: bytearray) -> None:
     content[32 + 24 + 4120 * 5 + 4000] ^= 1
 
@@ -133,6 +143,7 @@ async def test_peer_defect_10_a_corrupt_store_does_not_stop_the_agent(tmp_path: 
     [
         (no_header, FILE_NAME),
         (no_tree, FILE_NAME),
+        (garbled_schema, FILE_NAME),
         (no_wal_header, f"{FILE_NAME}-wal"),
         (bad_frame, f"{FILE_NAME}-wal"),
     ],
@@ -159,6 +170,33 @@ async def test_what_was_not_damaged_comes_back_under_its_own_identity(
     lost = value(metrics, "unsalvaged_rows_total")
     assert len(old) + lost == 60
     assert lost <= 3
+
+
+async def test_a_file_that_was_emptied_costs_no_row_that_is_in_its_log(tmp_path: Path) -> None:
+    state, metrics = tmp_path / "state", Metrics()
+    await queue(state)
+    await asyncio.to_thread(spoil, state, nothing)
+    async with running(state, CLOUD, metrics=metrics) as outbox:
+        await salvaged(metrics)
+        rows = await drain(outbox.begin(CLOUD))
+    assert set(range(31, 61)) <= set(numbers(rows))
+
+
+async def test_rows_that_give_way_while_they_are_read_are_no_damage(tmp_path: Path) -> None:
+    metrics = Metrics()
+    async with running(tmp_path, CLOUD, metrics=metrics) as outbox:
+        await fill(outbox, PRESS, *range(1, 41))
+        keeper, loop, read = outbox._keeper, asyncio.get_running_loop(), outbox._keeper.read
+
+        def drop_and_read(*args: Any) -> None:
+            assert keeper.file is not None
+            keeper.file._sql.execute("DELETE FROM row WHERE id <= 30")
+            loop.call_soon_threadsafe(outbox._ledger.kept.discard, 1, 30)
+            read(*args)
+
+        keeper.read = drop_and_read  # type: ignore[method-assign, assignment]
+        assert numbers(await drain(outbox.begin(CLOUD))) == list(range(31, 41))
+        assert value(metrics, "damaged_files_total") == 0
 
 
 async def test_what_was_acknowledged_does_not_come_back(tmp_path: Path) -> None:
