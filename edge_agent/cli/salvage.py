@@ -14,6 +14,7 @@ from edge_agent.errors import OutboxError
 from edge_agent.model import PublisherId
 from edge_agent.outbox.inspect import status
 from edge_agent.outbox.ledger import Plan
+from edge_agent.outbox.losses import lacking
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.records import Loaded, SavedRow
@@ -53,11 +54,7 @@ def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
 
 def _salvage(salvage: Salvage, keeper: Keeper, loaded: Loaded) -> dict[str, int]:
     has = {publisher: Ranges(ids) for publisher, ids in loaded.acknowledged.items()}
-    kept, saved = Ranges(loaded.kept), 0
-
-    def is_owed(row_id: int) -> bool:
-        return row_id not in kept and (not has or any(row_id not in ids for ids in has.values()))
-
+    saved = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("salvage", total=1.0)
         for _ in salvage.look():
@@ -67,12 +64,13 @@ def _salvage(salvage: Salvage, keeper: Keeper, loaded: Loaded) -> dict[str, int]
                 has[publisher].add(*span)
         confirmed = {publisher: ids.spans() for publisher, ids in has.items()}
         last_id = _write(keeper, loaded.last_id, Plan(acknowledged=confirmed))
+        owing = lacking(loaded.kept, has)
         for piece in salvage.pieces():
-            rows: list[tuple[SavedRow, int | None]] = [(row, None) for row in piece if is_owed(row.id)]
+            rows: list[tuple[SavedRow, int | None]] = [(row, None) for row in piece if owing(row.id)]
             restored, _ = keeper.restore(rows, has) if rows else (Ranges(), None)
             saved += len(restored)
             progress.update(task, completed=salvage.progress)
-        losses = [loss for loss in salvage.losses(is_owed, time.time_ns()) if loss is not None]
+        losses = [loss for loss in salvage.losses(owing, time.time_ns()) if loss is not None]
     _write(keeper, last_id, Plan(losses=losses))
     return {
         "saved_rows": saved,

@@ -7,16 +7,20 @@ few records.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import DeviceId, PublisherId
+from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.rows import Gap, Reason
 
 EVERYBODY = PublisherId("*")
+
+Owing = Callable[[int], Collection[PublisherId]]
+"""Says of a row that is not here who has not got through it; ``EVERYBODY`` alone if that is so."""
 """Stands for every publisher that was configured."""
 
 UNKNOWN = DeviceId("unknown")
@@ -189,6 +193,19 @@ def _loss(record: Sequence[Any]) -> Loss:
     device, publisher, word, rows, readings, t_first, t_last, reason, *place = record
     gap = Gap(word, rows, readings, t_first, t_last, Reason(reason), *place)
     return Loss(DeviceId(device), PublisherId(publisher), gap)
+
+
+def lacking(kept: Ranges, acknowledged: Mapping[PublisherId, Ranges]) -> Owing:
+    """Return what says whom a row is owed to, as things are now; without publishers, to the first one to come."""
+    kept, acknowledged = Ranges(kept), {publisher: Ranges(has) for publisher, has in acknowledged.items()}
+
+    def owing(row_id: int) -> Collection[PublisherId]:
+        if row_id in kept:
+            return ()
+        those = [publisher for publisher, has in acknowledged.items() if row_id not in has]
+        return those if len(those) < len(acknowledged) else (EVERYBODY,)
+
+    return owing
 
 
 def in_groups(losses: Iterable[Loss]) -> Iterator[Loss]:

@@ -6,7 +6,7 @@ themselves, and, where some are missing, what the indexes say of them. Blocks; o
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from edge_agent.clock import Anchor
 from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import DeviceId, PointTable, PublisherId, ReadingClass
-from edge_agent.outbox.losses import EVERYBODY, UNKNOWN, Loss, in_groups
+from edge_agent.outbox.losses import EVERYBODY, UNKNOWN, Loss, Owing, in_groups
 from edge_agent.outbox.pages import DamagedFile, Record
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.records import SavedRow, decode_row, parse_table
@@ -103,7 +103,7 @@ class Salvage:
                 piece, size_bytes = [], 0
         yield piece
 
-    def losses(self, is_owed: Callable[[int], bool], now_ns: int) -> Iterator[Loss | None]:
+    def losses(self, owing: Owing, now_ns: int) -> Iterator[Loss | None]:
         """Yield what is missing, joined by device and class; None to draw breath."""
         missing = Ranges(self.survey.expected)
         for row_id in self._damaged:
@@ -120,12 +120,13 @@ class Salvage:
             row_id, about = _indexed(record, self.survey.tables)
             if about is not None and row_id in missing and row_id not in found:
                 missing.discard(row_id)
-                losses += [self._loss(row_id, row_id, *about, now_ns)] if is_owed(row_id) else []
+                losses += [self._loss(to, row_id, row_id, *about, now_ns) for to in owing(row_id)]
         for row_id, about in found.items():
             missing.discard(row_id)
-            losses += [self._loss(row_id, row_id, *about, now_ns)] if is_owed(row_id) else []
+            losses += [self._loss(to, row_id, row_id, *about, now_ns) for to in owing(row_id)]
         for first, last in missing:
-            losses += [self._loss(a, b, UNKNOWN, "", 0, now_ns) for a, b in _needed(first, last, is_owed)]
+            for to, spans in _needed(first, last, owing).items():
+                losses += [self._loss(to, a, b, UNKNOWN, "", 0, now_ns) for a, b in spans]
         yield from in_groups(losses)
         self.progress = 1.0
 
@@ -178,11 +179,13 @@ class Salvage:
         values = [epoch, row_id, device, word, count, t_first, t_last, codec, crc, body, kind]
         return SavedRow(table, self.survey.anchors.get(anchor), *values)
 
-    def _loss(self, first: int, last: int, device: DeviceId, word: str, readings: int, now_ns: int) -> Loss:
+    def _loss(
+        self, to: PublisherId, first: int, last: int, device: DeviceId, word: str, readings: int, now_ns: int
+    ) -> Loss:
         """Say that rows are missing; of their times nothing is known but when the others were taken."""
         times = self._times or (now_ns, now_ns)
         gap = Gap(word, last - first + 1, readings, *times, Reason.DAMAGED, self._epoch, first, last)
-        return Loss(device, EVERYBODY, gap)
+        return Loss(device, to, gap)
 
 
 def _note(folder: Path) -> dict[str, Any]:
@@ -245,12 +248,11 @@ def _indexed(record: Record, tables: Mapping[int, PointTable]) -> tuple[int, tup
             return 0, None
 
 
-def _needed(first: int, last: int, is_owed: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
+def _needed(first: int, last: int, owing: Owing) -> dict[PublisherId, Ranges]:
     if last - first > _MAX_DAMAGED:
-        yield first, last
-        return
-    needed = Ranges()
+        return {EVERYBODY: Ranges([(first, last)])}
+    needed: dict[PublisherId, Ranges] = {}
     for row_id in range(first, last + 1):
-        if is_owed(row_id):
-            needed.add(row_id)
-    yield from needed
+        for publisher in owing(row_id):
+            needed.setdefault(publisher, Ranges()).add(row_id)
+    return needed

@@ -11,7 +11,7 @@ from typing import Protocol, Self, TypeVar
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxIOError
 from edge_agent.metrics import Metrics
-from edge_agent.outbox.losses import Loss
+from edge_agent.outbox.losses import Loss, Owing
 from edge_agent.outbox.records import SavedRow
 from edge_agent.outbox.recovery import waiting
 from edge_agent.outbox.salvage import Salvage, Survey
@@ -36,8 +36,8 @@ class Store(Protocol):
         """Take what the file says of acknowledgements, and of what drivers learned."""
         ...
 
-    def owed(self) -> Callable[[int], bool]:
-        """Return what says of a row whether it is not here, and somebody wants it; as things are now."""
+    def owed(self) -> Owing:
+        """Return what says of a row that is not here who has not got through it; as things are now."""
         ...
 
     def note_loss(self, loss: Loss) -> None:

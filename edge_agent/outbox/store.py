@@ -6,7 +6,7 @@ what is buffered, what was acknowledged and what may be let go, and puts it into
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +22,7 @@ from edge_agent.outbox.faults import Replacements, is_final
 from edge_agent.outbox.figures import Figures
 from edge_agent.outbox.learned import Learned
 from edge_agent.outbox.ledger import Ledger
-from edge_agent.outbox.losses import Loss
+from edge_agent.outbox.losses import Loss, Owing, lacking
 from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.outbox.ranges import Ranges, Span
 from edge_agent.outbox.records import Read, SavedRow, Written
@@ -357,8 +357,8 @@ class Outbox:
             OutboxError: the disk takes none at present; nothing was restored.
         """
         async with self._committing:
-            is_owed = self.owed()
-            numbered = [(row, self._anchors.number_of(row.anchor)) for row in rows if is_owed(row.id)]
+            owing = self.owed()
+            numbered = [(row, self._anchors.number_of(row.anchor)) for row in rows if owing(row.id)]
             if not numbered:
                 return 0
             restoring = self._on_thread(self._keeper.restore, numbered, self._ledger.acknowledged)
@@ -381,12 +381,9 @@ class Outbox:
             self._anchors.note(anchor if anchor.is_synced else None)
         self._learned.renew((DeviceId(device), key, value) for device, key, value in survey.learned)
 
-    def owed(self) -> Callable[[int], bool]:
-        """Return what says of a row whether it is not here, and somebody configured has not got through it."""
-        kept, everybody = Ranges(self._ledger.kept), [Ranges(has) for has in self._ledger.acknowledged.values()]
-        return lambda row_id: (
-            row_id not in kept and (not everybody or any(row_id not in acknowledged for acknowledged in everybody))
-        )
+    def owed(self) -> Owing:
+        """Return what says of a row that is not here who has not got through it; as things are now."""
+        return lacking(self._ledger.kept, self._ledger.acknowledged)
 
     def note_loss(self, loss: Loss) -> None:
         """Readings of a damaged file are lost; the next commit notes it."""
