@@ -255,7 +255,7 @@ def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
     ]
     body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
     body |= {"config": {"file": "a.yaml"}, "insecure": [], "devices": devices, "publishers": publishers}
-    monkeypatch.setattr(status, "ask", lambda _: body)
+    monkeypatch.setattr(status, "get_status", lambda _: body)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
