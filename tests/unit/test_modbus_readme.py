@@ -8,8 +8,10 @@ from edge_agent.driver import DeviceModel, PointModel
 from edge_agent.model import Quality
 from edge_agent.registry import Registry
 from edge_agent.testing.fakes import FakeContext
-from edge_agent_modbus.config import ModbusDevice, ModbusPoint
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.point import ModbusPoint
 from edge_agent_modbus.session import REFUSALS, TROUBLES
+from edge_agent_modbus.source import ValueType
 
 FOLDER = Path(edge_agent_modbus.__file__).parent
 README = (FOLDER / "README.md").read_text()
@@ -24,8 +26,20 @@ def test_every_key_is_in_a_table() -> None:
         assert any(f"`{key}`" in row for row in rows), f"{key} is in no table"
 
 
+def test_every_type_is_in_a_table() -> None:
+    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("|")]
+    for value_type in set(ValueType) - {ValueType.BOOL}:
+        assert any(f"`{value_type.word}`" in row for row in rows), f"{value_type.word} is in no table"
+
+
 def test_every_status_is_in_the_table_of_errors() -> None:
-    for status in {*REFUSALS.values(), *TROUBLES.values(), Quality.BAD_TIMEOUT, Quality.BAD_OUT_OF_RANGE}:
+    converted = {
+        Quality.BAD_OUT_OF_RANGE,
+        Quality.BAD_DECODING_ERROR,
+        Quality.BAD_OUT_OF_SERVICE,
+        Quality.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED,
+    }
+    for status in {*REFUSALS.values(), *TROUBLES.values(), Quality.BAD_TIMEOUT, *converted}:
         assert f"`{status.name}`" in README
 
 
