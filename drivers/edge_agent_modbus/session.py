@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import cast
 
-from edge_agent.driver import Context, Emit, Line, Request
+from edge_agent.driver import Context, Emit, Estimate, Line, Request
 from edge_agent.errors import ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import join_columns
 from edge_agent_modbus.pdu import ExceptionReply, read_payload
-from edge_agent_modbus.plan import Limits, ReadRequest, plan_reads
-from edge_agent_modbus.transport import TcpTransport, open_tcp, peer_name
+from edge_agent_modbus.plan import ReadRequest, plan_reads
+from edge_agent_modbus.transport import Transport, wire_of
 
 # MODBUS Application Protocol V1.1b3 §7. What the device will never give as asked:
 REFUSALS = {
@@ -29,7 +29,7 @@ NO_UNIT = {10: "has no path to it", 11: "got no answer from it"}  # said by a ga
 
 
 class ModbusUnit:
-    """A configured device: one unit behind a socket that other devices may share."""
+    """A configured device: one unit on a line that other devices may share."""
 
     def __init__(self, context: Context, config: ModbusDevice) -> None:
         self.polled = tuple(range(len(config.points)))
@@ -37,15 +37,23 @@ class ModbusUnit:
         self._context = context
         self._config = config
         self._sources = tuple(point.source(index) for index, point in enumerate(config.points))
-        self._limits = Limits(config.max_registers, config.max_coils)
-        self._line: Line[TcpTransport] = context.line(
-            f"tcp://{peer_name(config.host, config.port)}",
-            lambda: open_tcp(config.host, config.port),
-            TcpTransport.close,
-        )
+        wire = wire_of(config)
+        self._line_key = wire.key
+        self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> tuple[ReadRequest, ...]:
-        return plan_reads(self._config.unit, [self._sources[index] for index in points], refused, self._limits)
+        sources = [self._sources[index] for index in points]
+        return plan_reads(self._config.unit, sources, refused, self._config.limits, speed=self._config.speed())
+
+    def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
+        asked, speed = cast("ReadRequest", request), self._config.speed(baud_rate)
+        return Estimate(
+            self._line_key,
+            speed.sent_bytes,
+            speed.received_bytes(asked.table, asked.count),
+            speed.exchange_ns(asked.table, asked.count) / 1e9,
+            speed.baud_rate,
+        )
 
     async def connect(self) -> "ModbusSession":
         transport = await self._line.attach()
@@ -60,11 +68,11 @@ class ModbusSession:
     """One unit's use of the line."""
 
     def __init__(
-        self, context: Context, config: ModbusDevice, line: Line[TcpTransport], transport: TcpTransport
+        self, context: Context, config: ModbusDevice, line: Line[Transport], transport: Transport
     ) -> None:
         self._clock = context.clock
         self._device: DeviceId = context.device
-        self._name = f"unit {config.unit} at {peer_name(config.host, config.port)}"
+        self._name = f"unit {config.unit} at {transport.peer}"
         self._line = line
         self._transport = transport
         self._is_attached = True
