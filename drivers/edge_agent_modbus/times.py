@@ -109,12 +109,12 @@ def _bcd(numbers: list[int]) -> bytes:
     return bytes.fromhex("".join(f"{number:02}" for number in numbers))
 
 
-def _year(number: int) -> int:
-    return number + 2000 if number < _CENTURY else number
-
-
 def _calendar(numbers: list[int]) -> Moment:
-    return Moment(datetime(_year(numbers[0]), *numbers[1:6]))  # type: ignore[arg-type] # noqa: DTZ001 - zone later
+    """Return the moment of year, month, day, hour, minute, second; a year of two digits is one of this century."""
+    year = numbers[0] + 2000 if numbers[0] < _CENTURY else numbers[0]
+    if year < _EPOCH.year:
+        raise ValueError(f"the year {year} is before {_EPOCH.year}")
+    return Moment(datetime(year, *numbers[1:6]))  # type: ignore[arg-type] # noqa: DTZ001 - the zone comes later
 
 
 def _numbers(moment: Moment, *, short: bool = True) -> list[int]:
@@ -128,7 +128,7 @@ def _numbers(moment: Moment, *, short: bool = True) -> list[int]:
 def _read_iec870(registers: bytes) -> Moment:
     year, month, day, hour, minute, milliseconds = _IEC870.unpack(registers)
     second, rest = divmod(milliseconds, 1000)
-    moment = _calendar([2000 + (year & 0x7F), month & 0x0F, day & 0x1F, hour & 0x1F, minute & 0x3F, second])
+    moment = _calendar([year & 0x7F, month & 0x0F, day & 0x1F, hour & 0x1F, minute & 0x3F, second])
     return Moment(moment.second, rest * 1_000_000, is_doubted=bool(minute & 0x80))  # IV: the clock is not set
 
 
@@ -169,8 +169,8 @@ def _write_dtl(moment: Moment) -> bytes:
 
 
 def _write_registers(moment: Moment) -> bytes:
-    if moment.second.year < _CENTURY:
-        raise ValueError(f"the year {moment.second.year} would be taken for one of two digits")
+    if moment.second.year < _EPOCH.year:
+        raise ValueError(f"the year {moment.second.year} is before {_EPOCH.year}")
     return struct.pack(">6H", *_numbers(moment, short=False))
 
 
