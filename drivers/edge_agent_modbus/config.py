@@ -1,16 +1,18 @@
 """What an integrator writes of a Modbus device."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from edge_agent.driver import DeviceModel
 from edge_agent_modbus.cost import LineSpeed
 from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS
 from edge_agent_modbus.plan import Limits
 from edge_agent_modbus.point import ModbusPoint
+from edge_agent_modbus.quirks import QUIRKS
 
 __all__ = ["ModbusDevice", "ModbusPoint"]
 
@@ -19,6 +21,14 @@ def _check_host(host: str) -> str:
     if not host or re.search(r"[\s/\[\]]", host) or host.count(":") == 1:  # an IPv6 address has two or more
         raise ValueError(f"{host!r} is not a host; write the name or address alone, and the port in port:")
     return host
+
+
+def _check_quirks(name: str) -> str:
+    if name not in QUIRKS:
+        close = difflib.get_close_matches(name, QUIRKS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(QUIRKS))}"
+        raise ValueError(f"unknown quirks {name!r}; {hint}")
+    return name
 
 
 class ModbusDevice(DeviceModel):
@@ -35,6 +45,9 @@ class ModbusDevice(DeviceModel):
         description="Unit identifier: the station behind a gateway; most devices with a socket of their own "
         "take 1, 0 or 255.",
     )
+    quirks: Annotated[
+        str, AfterValidator(_check_quirks), WithJsonSchema({"type": "string", "enum": sorted(QUIRKS)})
+    ] = Field(default="standard", description="What the model of device takes: limits that are known of it.")
     max_registers: int = Field(
         default=MAX_REGISTERS,
         ge=1,
@@ -54,7 +67,10 @@ class ModbusDevice(DeviceModel):
     @property
     def limits(self) -> Limits:
         """What may be in one request."""
-        return Limits(self.max_registers, self.max_coils, self.read_gaps)
+        known = QUIRKS[self.quirks]
+        return Limits(
+            min(self.max_registers, known.max_registers), min(self.max_coils, known.max_coils), self.read_gaps
+        )
 
     def speed(self, _baud_rate: int = 0) -> LineSpeed:
         """Return the speed of its line, as if a serial one had the baud rate given; 0: the configured one."""
@@ -62,11 +78,23 @@ class ModbusDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
+        tables, limits = QUIRKS[self.quirks].tables, self.limits
+        for key, most in (("max_registers", limits.registers), ("max_coils", limits.coils)):
+            if key in self.model_fields_set and getattr(self, key) > most:
+                raise ValueError(
+                    f"{key}: {getattr(self, key)} is more than quirks: {self.quirks} takes, which is {most}"
+                )
         for index, point in enumerate(self.points):
             source = point.source(index)
-            if not source.table.has_bits and source.size > self.max_registers:
+            if source.table not in tables:
+                known = ", ".join(sorted(table.word for table in tables))
+                raise ValueError(
+                    f"point {point.name} is in a table that a device of quirks: {self.quirks} does not have: "
+                    f"{source.table.word}; it has {known}"
+                )
+            if not source.table.has_bits and source.size > limits.registers:
                 raise ValueError(
                     f"point {point.name} has {source.size} registers, which is more than max_registers: "
-                    f"{self.max_registers}; a value is never read in pieces"
+                    f"{limits.registers}; a value is never read in pieces"
                 )
         return self

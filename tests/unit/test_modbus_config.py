@@ -216,3 +216,18 @@ def test_the_schema_takes_the_words_for_types_that_the_driver_takes() -> None:
     for word in ("decimal", "int", "REAL ", "reall"):
         assert validator.is_valid(word) is (word == "int")
     assert "(?" not in pattern["pattern"], "not valid in ECMAScript"
+
+
+def test_quirks_lower_the_limits_and_tell_which_tables_there_are() -> None:
+    assert device(quirks="eastron-sdm", points=[{"name": "p", "input": 0, "type": "REAL"}]).limits.registers == 50
+    assert device(quirks="one-register", max_coils=1).limits.coils == 1
+    with pytest.raises(
+        ValidationError, match="max_registers: 60 is more than quirks: eastron-sdm takes, which is 50"
+    ):
+        device(quirks="eastron-sdm", max_registers=60)
+    with pytest.raises(
+        ValidationError, match="that a device of quirks: pilot-spm93 does not have: input; it has coil"
+    ):
+        device(quirks="pilot-spm93", points=[{"name": "p", "input": 0, "type": "REAL"}])
+    with pytest.raises(ValidationError, match="unknown quirks 'eastron'; did you mean 'eastron-sdm'?"):
+        device(quirks="eastron")

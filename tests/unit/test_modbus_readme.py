@@ -9,7 +9,9 @@ from edge_agent.model import Quality
 from edge_agent.registry import Registry
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.pdu import Table
 from edge_agent_modbus.point import ModbusPoint
+from edge_agent_modbus.quirks import QUIRKS
 from edge_agent_modbus.session import REFUSALS, TROUBLES
 from edge_agent_modbus.source import ValueType
 
@@ -51,3 +53,10 @@ def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
     device = first.spec.create(FakeContext(), first.config)
     for request in device.plan(device.polled, frozenset()):
         assert f"    {request}\n" in README
+
+
+def test_every_quirk_is_in_the_table_with_its_source() -> None:
+    for name, quirks in QUIRKS.items():
+        tables = "all" if len(quirks.tables) == len(Table) else ", ".join(t.word for t in sorted(quirks.tables))
+        row = f"| `{name}` | {quirks.max_registers} | {quirks.max_coils} | {tables} | {quirks.source} |\n"
+        assert row in README
