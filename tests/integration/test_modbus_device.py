@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,39 +22,6 @@ from tests.servers.modbus_server import (
     reply,
     scripted_server,
 )
-
-ORDERS: dict[str, Callable[[bytes], bytes]] = {
-    "ABCD": lambda body: body,
-    "CDAB": lambda body: b"".join(body[i : i + 2] for i in range(len(body) - 2, -1, -2)),
-    "BADC": lambda body: b"".join(body[i : i + 2][::-1] for i in range(0, len(body), 2)),
-    "DCBA": lambda body: body[::-1],
-}
-TYPES = {
-    "int16": (">h", -12345),
-    "uint16": (">H", 54321),
-    "int32": (">i", -123456789),
-    "uint32": (">I", 3123456789),
-    "int64": (">q", -1234567890123456789),
-    "uint64": (">Q", 12345678901234567890),
-    "float32": (">f", -1.5e-3),
-    "float64": (">d", 1.23456789e200),
-}
-
-
-@pytest.mark.parametrize("table", ["holding", "input"])
-async def test_all_types_in_all_orders(table: str) -> None:
-    points: list[dict[str, Any]] = []
-    expected: list[float] = []
-    body = b""
-    for word, (layout, value) in TYPES.items():
-        for order, arrange in ORDERS.items():
-            points.append({table: 40 + len(body) // 2, "type": word, "byte_order": order})
-            body += arrange(struct.pack(layout, value))
-            expected.append(struct.unpack(layout, struct.pack(layout, value))[0])
-    function = {"holding": 3, "input": 4}[table]
-    with libmodbus_server(registers={(1, function, 40): body}) as server:
-        got = await read_once(unit(server.port, points))
-    assert [got[index] for index in range(len(points))] == expected
 
 
 async def test_strings_bits_and_scaled_values() -> None:
