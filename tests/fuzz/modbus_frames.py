@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_agent.driver import Request
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_batch
@@ -90,6 +89,7 @@ class Fuzzer:
     """Reads from a device that answers with anything."""
 
     chance: random.Random
+    points: list[dict[str, Any]] = field(default_factory=points)
     outcomes: Counter[str] = field(default_factory=Counter)
     frames: int = 0
     connections: int = 0
@@ -98,7 +98,7 @@ class Fuzzer:
     _stream: bytes = b""  # what came and is no whole frame yet
 
     def __post_init__(self) -> None:
-        config = {"id": "d", "driver": "modbus", "host": "wire", "points": points()}
+        config = {"id": "d", "driver": "modbus", "host": "wire", "points": self.points}
         self._context = FakeContext()
         self._device = ModbusUnit(self._context, ModbusDevice.model_validate(config))
         (self._request,) = self._device.plan(self._device.polled, frozenset())
@@ -107,19 +107,18 @@ class Fuzzer:
             self._header, self._glued, self._shorter,
         ]  # fmt: skip
 
-    @property
-    def request(self) -> Request:
-        """The one request for all the points."""
-        return self._request
-
     async def run(self, count: int) -> None:
         """Give the device's side ``count`` frames to say."""
         while self.frames < count:
             await self.connect()
             while self.frames < count and self._transport.lost is None and self.chance.random() > 0.0005:
                 self.read(self._any_frame)
-            await self._session.close()
-            self._wire.abort()
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        await self._session.close()
+        self._wire.abort()
 
     async def connect(self) -> None:
         """Open a new connection."""
