@@ -1,4 +1,4 @@
-"""Defects that other gateways have, as tests."""
+"""Defects that other gateways have, as tests; those that are a matter of data are folders in tests/cases/modbus."""
 
 import asyncio
 import struct
@@ -6,18 +6,11 @@ import struct
 import pytest
 
 from edge_agent.collect.line import Lines
-from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent.errors import DeviceUnavailableError
 from edge_agent.model import Quality
 from edge_agent_modbus.pdu import read_pdu
 from tests.servers.modbus_device import read_all, read_once, transport_of, unit, values, words
 from tests.servers.modbus_server import libmodbus_server, registers_reply, reply, scripted_server
-
-
-async def test_peer_defect_01_no_value_under_another_name_when_the_middle_chunk_fails() -> None:
-    with libmodbus_server(illegal=[(1, 3, 125, 249)]) as server:
-        got = await read_once(unit(server.port, words(*range(375)), timeout="30s"))
-    assert {got.pop(i) for i in range(125, 250)} == {Quality.BAD_NODE_ID_UNKNOWN}
-    assert got == {i: 1000 + i for i in range(375) if not 125 <= i < 250}
 
 
 async def test_peer_defect_08_a_dead_unit_costs_neither_its_namesake_nor_its_neighbours() -> None:
@@ -60,20 +53,6 @@ async def test_peer_defect_11_one_refused_register_costs_none_of_the_other_124()
             await session.close()
 
 
-async def test_peer_defect_12_an_error_of_one_unit_costs_no_other_unit_its_batch() -> None:
-    lines = Lines()
-    with libmodbus_server(exceptions={2: 4, 3: 11}) as server:
-        devices = {number: unit(server.port, words(0, 1), lines, unit=number) for number in (1, 2, 3, 4)}
-        sessions = {number: await device.connect() for number, device in devices.items()}
-        assert await read_all(devices[1], sessions[1]) == {0: 1000, 1: 1001}
-        assert set((await read_all(devices[2], sessions[2])).values()) == {Quality.BAD_DEVICE_FAILURE}
-        with pytest.raises(ExchangeError):
-            await read_all(devices[3], sessions[3])
-        assert await read_all(devices[4], sessions[4]) == {0: 4000, 1: 4001}
-        for session in sessions.values():
-            await session.close()
-
-
 async def test_peer_defect_15_many_failures_do_not_keep_the_driver_from_coming_back(unused_tcp_port: int) -> None:
     lines = Lines()
     device = unit(unused_tcp_port, words(3), lines)
@@ -82,17 +61,6 @@ async def test_peer_defect_15_many_failures_do_not_keep_the_driver_from_coming_b
             await device.connect()
     async with scripted_server(lambda request, _: registers_reply(request), port=unused_tcp_port):
         assert await read_once(device) == {0: 3}
-
-
-async def test_peer_defect_16_adjacent_coils_of_one_reply_are_bits_not_bytes() -> None:
-    addresses = range(3, 40)
-    with libmodbus_server() as server:
-        device = unit(server.port, [{"coil": address} for address in addresses])
-        assert [str(request) for request in device.plan(device.polled, frozenset())] == [
-            "unit 1 FC1 coil 3..39 (37 coils): 37 points"
-        ]
-        got = await read_once(device)
-    assert got == {index: (address // 3 + 1) & 1 for index, address in enumerate(addresses)}
 
 
 @pytest.mark.parametrize("read_gaps", [True, False])
