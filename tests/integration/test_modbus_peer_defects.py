@@ -1,4 +1,4 @@
-"""Defects that other gateways have, as tests; those that are a matter of data are folders in tests/cases/modbus."""
+"""Defects that other gateways have, as tests; what is a matter of data is a folder in tests/cases/modbus."""
 
 import asyncio
 import struct
