@@ -314,6 +314,36 @@ class Context(Protocol):
         ...
 
 
+class WriteOutcome(StrEnum):
+    """What became of a write; only ``DONE`` is a success, and none of them is ever followed by a second try."""
+
+    DONE = "done"  # the device said so, and it reads back as written
+    REFUSED = "refused"  # nothing was changed: the value is not for this point, or the device said no
+    FAILED = "failed"  # the value is not there: it was never sent, or something else reads back
+    UNKNOWN = "unknown"  # sent, and nobody can say whether it was carried out
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """How a write ended; the reason is for people, empty if it was done."""
+
+    outcome: WriteOutcome
+    reason: str = ""
+
+
+class Writer(Protocol):
+    """The ability to write points over one live session."""
+
+    async def write(self, point: int, value: bool | float | str | bytes) -> WriteResult:  # noqa: FBT001
+        """Write one value, as it would be read (scaled, labelled), at most once, and read it back.
+
+        Raises nothing of the device's doing: that is the result. Never tries again.
+
+        On cancellation (the agent's time-out is one) the outcome is ``UNKNOWN``: the request may have been sent.
+        """
+        ...
+
+
 class SimulationEventKind(StrEnum):
     """What a simulator tells of; the detail is for people."""
 
@@ -339,7 +369,7 @@ class Simulation:
 
     Attributes:
         host: where they listen; empty: on loopback.
-        port_base: the first address gets this port and each further one the next; 0: free ones; None: as configured.
+        port_base: the first address gets this port, each further one the next; 0: free ones; None: as configured.
         seed: the same seed gives the same signals and faults.
         tell: takes every event; must not block.
     """
@@ -378,6 +408,7 @@ class DriverSpec:
             Raises ``PointRejectedError`` for what the model could not express.
         title: one line for people.
         simulator: loads the simulator; a running agent never calls it.
+        writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
     """
 
     protocol: str
@@ -387,3 +418,4 @@ class DriverSpec:
     title: str
     stability: Stability = Stability.EXPERIMENTAL
     simulator: Callable[[], SimulatorSpec] | None = None
+    writer: Callable[[Any, Any], Writer] | None = None

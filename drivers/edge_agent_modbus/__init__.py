@@ -3,6 +3,7 @@
 from edge_agent.driver import API, DriverSpec, Stability
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.writer import ModbusWriter
 
 DRIVER = DriverSpec(
     protocol="modbus",
@@ -11,4 +12,5 @@ DRIVER = DriverSpec(
     create=ModbusUnit,
     title="Modbus TCP: PLCs, meters, gateways to serial devices",
     stability=Stability.BETA,
+    writer=ModbusWriter,
 )

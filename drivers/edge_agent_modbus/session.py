@@ -9,6 +9,7 @@ from edge_agent.errors import ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import join_columns
+from edge_agent_modbus.gaps import learn_gaps, refused_gaps
 from edge_agent_modbus.pdu import ExceptionReply, read_payload
 from edge_agent_modbus.plan import ReadRequest, plan_reads
 from edge_agent_modbus.transport import Transport, wire_of
@@ -42,8 +43,14 @@ class ModbusUnit:
         self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> tuple[ReadRequest, ...]:
-        sources = [self._sources[index] for index in points]
-        return plan_reads(self._config.unit, sources, refused, self._config.limits, speed=self._config.speed())
+        return plan_reads(
+            self._config.unit,
+            [self._sources[index] for index in points],
+            refused,
+            self._config.limits,
+            speed=self._config.speed(),
+            barred=refused_gaps(self._context.state),
+        )
 
     def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
         asked, speed = cast("ReadRequest", request), self._config.speed(baud_rate)
@@ -71,7 +78,9 @@ class ModbusSession:
         self, context: Context, config: ModbusDevice, line: Line[Transport], transport: Transport
     ) -> None:
         self._clock = context.clock
+        self._state = context.state
         self._device: DeviceId = context.device
+        self._unit = config.unit
         self._name = f"unit {config.unit} at {transport.peer}"
         self._line = line
         self._transport = transport
@@ -92,7 +101,8 @@ class ModbusSession:
             if not parts:
                 refused = frozenset(asked.points if payload.code in REFUSALS else ())
                 return ReadingBatch(self._device, self._clock.now_ns(), (_bad(asked, payload),), refused)
-        return await self._read_in_parts(asked, parts)
+            return await self._read_in_parts(asked, parts, [parts])
+        return await self._read_in_parts(asked, parts, [])
 
     async def run(self, emit: Emit) -> None:
         raise NotImplementedError("Modbus devices report nothing by themselves")
@@ -101,6 +111,16 @@ class ModbusSession:
         if self._is_attached:
             self._is_attached = False
             self._line.detach(self._transport)
+
+    @property
+    def lost(self) -> str | None:
+        """Why the transport is of no use any more; None while it is."""
+        return self._transport.lost
+
+    async def exchange(self, pdu: bytes) -> bytes:
+        """Send one request to the unit in a turn of its own; return the PDU of the answer, not looked into."""
+        async with self._line.turn():
+            return await self._transport.exchange(self._unit, pdu)
 
     async def _ask(self, request: ReadRequest) -> bytes | ExceptionReply:
         """Carry out one exchange; return the payload, or an exception that concerns the request's points only."""
@@ -119,14 +139,16 @@ class ModbusSession:
             raise ExchangeError(f"{self._name} {BUSY[payload.code]} (exception {payload.code})")
         return payload
 
-    async def _read_in_parts(self, request: ReadRequest, parts: Sequence[ReadRequest]) -> ReadingBatch:
+    async def _read_in_parts(
+        self, request: ReadRequest, parts: Sequence[ReadRequest], splits: list[Sequence[ReadRequest]]
+    ) -> ReadingBatch:
         """Read ``parts`` of a request that was refused, and split what is refused until single points are left.
 
         Parts for which there is no time are Bad now and come first at the next read. If no single point turns out
         to be refused (the device gives less in one reply than it should), the parts that it took are remembered.
         """
         end_s = self._clock.monotonic_s() + self._search_s
-        to_ask, taken = list(reversed(parts)), list[ReadRequest]()
+        to_ask, taken, answered = list(reversed(parts)), list[ReadRequest](), list[ReadRequest]()
         answers: list[tuple[int, Sequence[Column]]] = []
         refused: set[int] = set()
         while to_ask:
@@ -134,8 +156,10 @@ class ModbusSession:
             payload = await self._ask(part)
             if isinstance(payload, bytes):
                 taken.append(part)
+                answered.append(part)
                 answers.append((self._clock.now_ns(), part.decode(payload)))
             elif payload.code in REFUSALS and (pieces := part.split()):
+                splits.append(pieces)
                 to_ask += reversed(pieces)
             else:
                 if payload.code in REFUSALS:
@@ -146,6 +170,7 @@ class ModbusSession:
                 break
         time_ns = self._clock.now_ns()
         answers += [(time_ns, (Column.bad(part.points, Quality.BAD_TIMEOUT),)) for part in to_ask]
+        learn_gaps(self._state, splits, answered)
         if refused:  # the agent plans again without them
             self._parts.pop(request.points, None)
         else:

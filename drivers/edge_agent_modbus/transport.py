@@ -23,6 +23,8 @@ class Transport(Protocol):
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """Send a request and return the PDU of its answer, which nobody has looked into yet.
 
+        A second try on a noisy wire is for requests that only read (``pdu.repeats_safely``).
+
         Raises:
             ExchangeError: this exchange gave nothing; the transport may be used again.
             DeviceUnavailableError: the transport is, or was meanwhile, lost.
