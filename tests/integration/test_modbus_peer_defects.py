@@ -124,5 +124,10 @@ async def test_a_gap_that_the_device_refuses_costs_no_reading_and_few_requests()
             assert batch.refused == frozenset(), "no point is at fault"
             asked.append(len(server.requests()))
         await session.close()
+        plan = [str(request) for request in device.plan(device.polled, frozenset())]
+    assert plan == [
+        "unit 1 FC3 holding 0..50 (51 registers, 40 of them in gaps): 11 points",
+        "unit 1 FC3 holding 55..115 (61 registers, 48 of them in gaps): 13 points",
+    ], "the next session searches again"
     assert asked[0] <= 1 + 2 * 5, "more than 2·log2(24) requests to find it"
     assert asked[2] - asked[1] == asked[1] - asked[0] <= 6, "searched again for what is known"
