@@ -7,6 +7,7 @@ import pytest
 
 from edge_agent.model import Column, DataType, Quality
 from edge_agent_modbus.decode import compile_decoder
+from edge_agent_modbus.encode import encode
 from edge_agent_modbus.point import ModbusPoint
 
 UNCERTAIN_RANGE = Quality.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED
@@ -168,6 +169,21 @@ def test_encodings_and_the_end_of_a_text(encoding: str, body: bytes, reading_: t
 )
 def test_times_are_texts_in_utc(payload: str, keys: dict[str, Any], text: str) -> None:
     assert reading(payload, **keys) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "registers"),
+    [
+        ("s7_date_and_time", "2026-11-22T08:05:06.999Z", "2611220805069991"),  # Sunday is 1
+        ("s7_date_and_time", "1999-12-18T07:06:05.888Z", "9912180706058887"),  # Saturday is 7
+        ("s7_dtl", "2026-11-23T08:05:06.999999999Z", "07ea0b17020805063b9ac9ff"),
+        ("time_iec870", "2026-11-23T08:05:05.999Z", "001a0b170805176f"),
+        ("time_registers", "2026-11-23T08:05:06Z", "07ea000b0017000800050006"),
+    ],
+)
+def test_times_are_written_as_the_device_writes_them(kind: str, text: str, registers: str) -> None:
+    source = ModbusPoint.model_validate({"name": "p", "holding": 0, "type": kind}).source(0)
+    assert encode(source, text).hex() == registers
 
 
 @pytest.mark.parametrize(
