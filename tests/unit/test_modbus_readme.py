@@ -1,8 +1,10 @@
 """What the driver's README says is what the driver takes."""
 
 from pathlib import Path
+from typing import cast
 
 import edge_agent_modbus
+from edge_agent.cli.plan import DevicePlan, line_loads, load_as_json
 from edge_agent.config import load
 from edge_agent.driver import DeviceModel, PointModel
 from edge_agent.model import Quality
@@ -53,6 +55,17 @@ def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
     device = first.spec.create(FakeContext(), first.config)
     for request in device.plan(device.polled, frozenset()):
         assert f"    {request}\n" in README
+
+
+def test_every_field_of_a_plan_as_json_is_described() -> None:
+    options = load(FOLDER / "sample.yaml", Registry())
+    plans = [DevicePlan.of(device) for device in options.devices]
+    fields = set(load_as_json(line_loads(plans)[0]))
+    for poll in plans[0].as_json():
+        for request in cast("list[dict[str, object]]", poll["requests"]):
+            fields |= request.keys() - {"request", "points"}
+    for name in fields:
+        assert f"`{name}`" in README
 
 
 def test_every_quirk_is_in_the_table_with_its_source() -> None:
