@@ -3,7 +3,7 @@
 Times are integers, so that a plan is the same on every machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from edge_agent_modbus.pdu import Table
@@ -30,14 +30,16 @@ class LineSpeed:
         frame_bytes: of each frame, round the PDU.
         bytes_per_byte: on the wire for one of the PDU; ASCII takes two.
         byte_ns: time of one byte on the wire.
-        wait_ns: of each exchange, besides its bytes: round trip or turn-around, silences, pause.
+        answer_ns: of each exchange, from the end of the request to the begin of the answer.
+        silence_ns: of each exchange, round its frames.
         baud_rate: of a serial line; 0 where there is none.
     """
 
     frame_bytes: int = 7  # MODBUS Messaging on TCP/IP V1.0b §3.1.3: the MBAP header
     bytes_per_byte: int = 1
     byte_ns: int = _NETWORK_BYTE_NS
-    wait_ns: int = ROUND_TRIP_NS
+    answer_ns: int = ROUND_TRIP_NS
+    silence_ns: int = 0
     baud_rate: int = 0
 
     @classmethod
@@ -67,8 +69,17 @@ class LineSpeed:
             frame_bytes, bytes_per_byte, silence_ns = 7, 2, 0
         else:  # §2.5.1: address and CRC
             frame_bytes, bytes_per_byte = 3, 1
-        wait_ns = silence_ns + turn_around_ns + max(silence_ns, round(pause_s * 1e9))
-        return cls(frame_bytes, bytes_per_byte, byte_ns, wait_ns, baud_rate)
+        around_ns = silence_ns + max(silence_ns, round(pause_s * 1e9))
+        return cls(frame_bytes, bytes_per_byte, byte_ns, turn_around_ns, around_ns, baud_rate)
+
+    def answering_in(self, answer_ns: int) -> Self:
+        """Return the same line with a device that takes so long to answer."""
+        return replace(self, answer_ns=answer_ns)
+
+    @property
+    def wait_ns(self) -> int:
+        """What each exchange takes besides its bytes."""
+        return self.answer_ns + self.silence_ns
 
     @property
     def sent_bytes(self) -> int:

@@ -12,6 +12,7 @@ from edge_agent_modbus.decode import join_columns
 from edge_agent_modbus.gaps import learn_gaps, refused_gaps
 from edge_agent_modbus.pdu import ExceptionReply, read_payload
 from edge_agent_modbus.plan import ReadRequest, plan_reads
+from edge_agent_modbus.round_trip import RoundTrips, measured
 from edge_agent_modbus.transport import Transport, wire_of
 
 # MODBUS Application Protocol V1.1b3 §7. What the device will never give as asked:
@@ -48,12 +49,13 @@ class ModbusUnit:
             [self._sources[index] for index in points],
             refused,
             self._config.limits,
-            speed=self._config.speed(),
+            speed=measured(self._config.speed(), self._context.state),
             barred=refused_gaps(self._context.state),
         )
 
     def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
-        asked, speed = cast("ReadRequest", request), self._config.speed(baud_rate)
+        asked = cast("ReadRequest", request)
+        speed = measured(self._config.speed(baud_rate), self._context.state)
         return Estimate(
             self._line_key,
             speed.sent_bytes,
@@ -79,6 +81,7 @@ class ModbusSession:
     ) -> None:
         self._clock = context.clock
         self._state = context.state
+        self._round_trips = RoundTrips(context.state, config.speed())
         self._device: DeviceId = context.device
         self._unit = config.unit
         self._name = f"unit {config.unit} at {transport.peer}"
@@ -125,9 +128,12 @@ class ModbusSession:
     async def _ask(self, request: ReadRequest) -> bytes | ExceptionReply:
         """Carry out one exchange; return the payload, or an exception that concerns the request's points only."""
         async with self._line.turn():
+            begin_s = self._clock.monotonic_s()
             reply = await self._transport.exchange(request.unit, request.pdu)
         payload = read_payload(request.table, request.count, reply)
         if isinstance(payload, bytes):
+            if not self._round_trips.is_complete:
+                self._round_trips.add(self._clock.monotonic_s() - begin_s, request.table, request.count)
             return payload
         if payload.code in NO_UNIT:
             # One noisy frame on the serial side looks the same; several in a row are a lost unit.

@@ -229,3 +229,24 @@ async def test_closing_twice_takes_no_neighbour_off_the_line() -> None:
         assert await read_all(second, two) == {0: 2002}
         await two.close()
         assert transport_of(two).lost is not None, "the last one left the light on"
+
+
+async def test_the_time_of_answers_is_measured_for_the_plans_to_come() -> None:
+    clock = FakeClock()
+
+    def slow(request: bytes, _: int) -> bytes:
+        clock._monotonic_s += 0.04
+        return registers_reply(request)
+
+    async with scripted_server(slow) as server:
+        context = FakeContext(clock=clock)
+        config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": server.port}
+        points = [{"name": "p", "holding": 1, "type": "uint16"}]
+        device = ModbusUnit(context, ModbusDevice.model_validate(config | {"points": points}))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        for _ in range(30):
+            await session.read(request)
+        await session.close()
+    assert dict(context.state) == {"answer_time_us": "50000"}
+    assert device.estimate(request).duration_s == pytest.approx(0.05, rel=0.01)

@@ -18,7 +18,7 @@ from edge_agent_modbus.plan import Gap, Limits, ReadRequest, plan_reads
 
 ADDRESSES = 200
 LIMITS = st.builds(Limits, st.integers(13, 125), st.integers(1, 2000), st.booleans())
-SPEEDS = st.builds(LineSpeed, byte_ns=st.integers(0, 2_000_000), wait_ns=st.integers(0, 20_000_000))
+SPEEDS = st.builds(LineSpeed, byte_ns=st.integers(0, 2_000_000), answer_ns=st.integers(0, 20_000_000))
 GAPS = st.builds(
     lambda table, address, size: Gap(table, address, address + size),
     st.sampled_from(Table),

@@ -60,7 +60,7 @@ def test_a_gap_is_read_where_that_takes_less_time_than_another_request() -> None
 
 
 def test_coils_cost_by_the_byte() -> None:
-    slow = LineSpeed(wait_ns=0)  # a request is 21 bytes, and nothing else
+    slow = LineSpeed(answer_ns=0)  # a request is 21 bytes, and nothing else
     both = [Source(i, Table.COIL, address, ValueType.BOOL) for i, address in enumerate((0, 183))]
     assert len(filled(*both, speed=slow)) == 1, "23 bytes of data, not one in each of two and 21 more"
     assert len(filled(both[0], replace(both[1], address=184), speed=slow)) == 2
