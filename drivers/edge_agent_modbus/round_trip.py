@@ -13,7 +13,7 @@ _MOST_NS = 10_000_000_000
 
 
 class RoundTrips:
-    """The first exchanges of a session; their median is kept, in steps of 1, 2 and 5 so that plans do not waver."""
+    """The first exchanges of a session; their median is kept, in steps of 1, 2 and 5: plans are not to waver."""
 
     def __init__(self, state: MutableMapping[str, str], speed: LineSpeed) -> None:
         self._state = state
