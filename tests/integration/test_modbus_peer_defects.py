@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from edge_agent.collect.line import Lines
-from edge_agent.errors import DeviceUnavailableError
+from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import Quality
 from edge_agent_modbus.pdu import read_pdu
 from tests.servers.modbus_device import read_all, read_once, transport_of, unit, values, words
@@ -50,6 +50,20 @@ async def test_peer_defect_11_one_refused_register_costs_none_of_the_other_124()
             before = len(server.requests())
             assert values(*[await session.read(request) for request in again]) == expected
             assert len(server.requests()) - before == len(again) <= 3, "searched again for what is known"
+            await session.close()
+
+
+async def test_peer_defect_12_an_error_of_one_unit_costs_no_other_unit_its_batch() -> None:
+    lines = Lines()
+    with libmodbus_server(exceptions={2: 4, 3: 11}) as server:
+        devices = {number: unit(server.port, words(0, 1), lines, unit=number) for number in (1, 2, 3, 4)}
+        sessions = {number: await device.connect() for number, device in devices.items()}
+        assert await read_all(devices[1], sessions[1]) == {0: 1000, 1: 1001}
+        assert set((await read_all(devices[2], sessions[2])).values()) == {Quality.BAD_DEVICE_FAILURE}
+        with pytest.raises(ExchangeError):
+            await read_all(devices[3], sessions[3])
+        assert await read_all(devices[4], sessions[4]) == {0: 4000, 1: 4001}
+        for session in sessions.values():
             await session.close()
 
 
