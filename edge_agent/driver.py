@@ -10,7 +10,7 @@ device, logs and counts. The driver plans exchanges, talks, validates, converts,
 The contract stays ``api = 0`` while it may still change.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -392,7 +392,7 @@ class SimulatorSpec:
     """
 
     config_model: type[DeviceModel]
-    serve: Callable[[Sequence[Any], Simulation], Awaitable[None]]
+    serve: Callable[[Sequence[Any], Simulation], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
