@@ -109,10 +109,9 @@ class Garble(_Fault):
     """An answer with something wrong in it: what is named in `what`."""
 
     kind: Literal["garble"]
-    what: Literal["count", "function", "unit", "transaction", "header", "checksum"] = Field(
+    what: Literal["count", "function", "unit", "transaction", "header"] = Field(
         description="count: the byte count contradicts the length; function: another function code; unit: another "
-        "unit; transaction: another transaction id (TCP); header: no Modbus at all (TCP); checksum: a wrong CRC "
-        "(serial)."
+        "unit; transaction: another transaction id; header: no Modbus at all."
     )
 
     def __str__(self) -> str:
