@@ -25,7 +25,7 @@ from typing import Any
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_batch
-from edge_agent.testing.fakes import FakeContext
+from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.source import ValueType
@@ -56,6 +56,13 @@ def points() -> list[dict[str, Any]]:
         kind = ValueType.BOOL if "bit" in point else next(k for k in ValueType if k.word == point["type"])
         address += kind.registers or (point["length"] + 1) // 2
     return listed
+
+
+class HurriedClock(FakeClock):
+    """A clock on which a pause costs nothing."""
+
+    async def sleep(self, seconds: float) -> None:
+        self._pass_until(self._monotonic_s + seconds)
 
 
 class Wire(asyncio.Transport):
@@ -102,7 +109,7 @@ class Fuzzer:
 
     def __post_init__(self) -> None:
         config = {"id": "d", "driver": "modbus", "host": "wire", "points": self.points}
-        self._context = FakeContext()
+        self._context = FakeContext(clock=HurriedClock())
         self._device = ModbusUnit(self._context, ModbusDevice.model_validate(config))
         (self._request,) = self._device.plan(self._device.polled, frozenset())
         self._ways: list[Callable[[bytes], bytes]] = [

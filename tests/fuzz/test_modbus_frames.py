@@ -18,8 +18,10 @@ async def test_the_corpus(name: str) -> None:
     words = [{"name": f"p{address}", "holding": address, "type": "uint16"} for address in range(3)]
     fuzzer = Fuzzer(random.Random(1), words)
     await fuzzer.connect()
-    assert f"# {fuzzer.read(lambda _request: next(frames, b''))}" == outcome
-    await fuzzer.close()
+    try:
+        assert fuzzer.read(lambda _request: next(frames, b"")) in outcome.removeprefix("# ").split(" | ")
+    finally:
+        await fuzzer.close()
 
 
 @pytest.mark.parametrize("seed", [2, 3])
