@@ -50,6 +50,10 @@ class ExceptionReply:
     code: int
 
 
+class ShortReplyError(ExchangeError):
+    """A whole reply to the request, with fewer data than it asked for."""
+
+
 def read_pdu(table: Table, address: int, count: int) -> bytes:
     """Return the request that reads ``count`` coils or registers from the 0-based ``address`` on."""
     return _READ.pack(table, address, count)
@@ -71,6 +75,7 @@ def read_payload(table: Table, count: int, reply: bytes) -> bytes | ExceptionRep
     """Return the data bytes of the reply to ``read_pdu(table, …, count)``, or the exception it carries.
 
     Raises:
+        ShortReplyError: it is one, of fewer data.
         ExchangeError: the reply is not one to this request.
     """
     size_bytes = (count + 7) // 8 if table.has_bits else 2 * count
@@ -83,7 +88,8 @@ def read_payload(table: Table, count: int, reply: bytes) -> bytes | ExceptionRep
         raise ExchangeError(
             f"a request for function {table.value} was answered with {reply[:1].hex() or 'nothing'}"
         )
-    raise ExchangeError(
+    is_short = len(reply) > 1 and reply[0] == table and reply[1] == len(reply) - 2 < size_bytes
+    raise (ShortReplyError if is_short else ExchangeError)(
         f"function {table.value} was answered with {len(reply)} bytes that begin with {reply[:2].hex()}, "
         f"not with {size_bytes} bytes of data for {count} {'bits' if table.has_bits else 'registers'}"
     )

@@ -89,10 +89,7 @@ GOOD = {0: 100, 1: 101, 2: 102, 3: 103}
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"kind": "exception", "code": 6, "times": 1}, "exception 6"),
-        ({"kind": "exception", "code": 5, "times": 1}, "exception 5"),
         ({"kind": "exception", "code": 11, "times": 1}, "exception 11"),
-        ({"kind": "short", "times": 1}, "not with 8 bytes"),
         ({"kind": "garble", "what": "count", "times": 1}, "not with 8 bytes"),
         ({"kind": "garble", "what": "function", "times": 1}, "answered with 02"),
         ({"kind": "garble", "what": "unit", "times": 1}, "unit 129 answered"),
@@ -104,6 +101,23 @@ async def test_a_wrong_answer_costs_the_exchange_and_nothing_else(fault: dict[st
         session = await device.connect()
         with pytest.raises(ExchangeError, match=message):
             await read_all(device, session)
+        assert await read_all(device, session) == GOOD
+        await session.close()
+        assert len(server.details(SimulationEventKind.FAULT)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "exception", "code": 6, "times": 1},
+        {"kind": "exception", "code": 5, "times": 1},
+        {"kind": "short", "times": 1},
+    ],
+)
+async def test_a_busy_or_short_answer_is_mended_in_the_same_read(fault: dict[str, Any]) -> None:
+    async with simulated(simulated_device(POINTS, faults=[fault])) as server:
+        device = unit(server.ports[0], words(0, 1, 2, 3))
+        session = await device.connect()
         assert await read_all(device, session) == GOOD
         await session.close()
         assert len(server.details(SimulationEventKind.FAULT)) == 1
