@@ -3,16 +3,17 @@
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from edge_agent.driver import DeviceModel
-from edge_agent_modbus.cost import LineSpeed
+from edge_agent.driver import DeviceModel, Duration
+from edge_agent_modbus.cost import SILENCE_CHARACTERS, SILENCE_FAST_NS, LineSpeed
 from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS
 from edge_agent_modbus.plan import Limits
 from edge_agent_modbus.point import ModbusPoint
 from edge_agent_modbus.quirks import QUIRKS
+from edge_agent_modbus.serial_port import SerialModel
 
 __all__ = ["ModbusDevice", "ModbusPoint"]
 
@@ -32,10 +33,22 @@ def _check_quirks(name: str) -> str:
 
 
 class ModbusDevice(DeviceModel):
-    """One unit behind a TCP socket. Devices with the same host and port share the socket."""
+    """One unit on a line: devices with the same host and port, or the same serial port, share it."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["host"]}, {"required": ["serial"]}]})
+
+    transport: Literal["tcp", "rtu", "rtu_over_tcp"] | None = Field(
+        default=None,
+        description="How frames are sent: tcp (with host:), rtu (with serial:), or rtu_over_tcp, RTU frames "
+        "through a gateway that passes bytes on as they are.",
+    )
+    serial: SerialModel | None = Field(default=None, description="The serial port, instead of host:.")
+    pause: Duration = Field(
+        default=0.0, ge=0, description="Least silence between two requests on a line of RTU frames."
+    )
     host: Annotated[str, AfterValidator(_check_host)] = Field(
-        description="Name or IP address (v4, v6) of the device, or of the gateway that it is behind."
+        default="",
+        description="Name or IP address (v4, v6) of the device, or of the gateway that it is behind.",
     )
     port: int = Field(default=502, ge=1, le=65535, description="TCP port.")
     unit: int = Field(
@@ -72,9 +85,33 @@ class ModbusDevice(DeviceModel):
             min(self.max_registers, known.max_registers), min(self.max_coils, known.max_coils), self.read_gaps
         )
 
-    def speed(self, _baud_rate: int = 0) -> LineSpeed:
+    @property
+    def silence_s(self) -> float:
+        """Least silence before a request on a line of RTU frames."""
+        character_s = 0.0 if self.serial is None else self.serial.character_bits / self.serial.baud_rate
+        return max(self.pause, SILENCE_FAST_NS / 1e9, SILENCE_CHARACTERS * character_s)
+
+    def speed(self, baud_rate: int = 0) -> LineSpeed:
         """Return the speed of its line, as if a serial one had the baud rate given; 0: the configured one."""
-        return LineSpeed()
+        if self.serial is None:
+            return LineSpeed()
+        return LineSpeed.serial(
+            baud_rate or self.serial.baud_rate, character_bits=self.serial.character_bits, pause_s=self.pause
+        )
+
+    @model_validator(mode="after")
+    def _check_wire(self) -> Self:
+        if (self.serial is None) == (not self.host):
+            raise ValueError("write either host: or serial:")
+        if self.transport is not None and (self.transport == "rtu") != (self.serial is not None):
+            raise ValueError(
+                f"transport: {self.transport} needs {'serial' if self.transport == 'rtu' else 'host'}:"
+            )
+        if self.serial is not None and "port" in self.model_fields_set:
+            raise ValueError("port: is the TCP port of a host; the serial port goes into serial:, as {port: …}")
+        if "pause" in self.model_fields_set and self.serial is None and self.transport != "rtu_over_tcp":
+            raise ValueError("pause: has no meaning for Modbus TCP: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:

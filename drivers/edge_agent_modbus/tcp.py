@@ -8,10 +8,13 @@ import asyncio
 import errno
 import socket
 import struct
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent_modbus.transport import peer_name
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 _HEADER = struct.Struct(">HHHB")  # §3.1.3 MBAP: transaction, protocol, length (unit and PDU), unit
 _MAX_LENGTH = 254  # §3.1.3: 260 bytes altogether, less the six before the unit
@@ -41,15 +44,29 @@ async def open_tcp(host: str, port: int) -> "TcpTransport":
     Raises:
         DeviceUnavailableError: no connection; the message says what to check.
     """
+    return await connect(host, port, TcpTransport)
+
+
+async def connect(host: str, port: int, make: Callable[[str], P]) -> P:
+    """As ``open_tcp``, for a protocol that is made of the peer's name."""
     peer = peer_name(host, port)
     try:
-        _, transport = await asyncio.get_running_loop().create_connection(lambda: TcpTransport(peer), host, port)
+        _, transport = await asyncio.get_running_loop().create_connection(lambda: make(peer), host, port)
     except (socket.gaierror, UnicodeError) as exc:
         raise DeviceUnavailableError(f"{peer}: the name has no address ({exc}); check host: and DNS") from exc
     except OSError as exc:
         why = _WHY.get(exc.errno or 0, f"{exc}; check host:, port:, cable and power")
         raise DeviceUnavailableError(f"{peer}: {why}") from exc
     return transport
+
+
+def notice_loss(sock: socket.socket) -> None:
+    """Let the kernel end a connection whose peer vanished without a word."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE_INTERVAL_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_ALIVE_PROBES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
 
 class TcpTransport(asyncio.Protocol):
@@ -88,12 +105,7 @@ class TcpTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_MAX_WAITING_BYTES)
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE_INTERVAL_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_ALIVE_PROBES)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        notice_loss(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         if self._partial:

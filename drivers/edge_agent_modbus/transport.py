@@ -1,5 +1,6 @@
 """The way to a device: what every wire gives, and which wire a configuration asks for."""
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,6 +59,22 @@ def peer_name(host: str, port: int) -> str:
 
 def wire_of(config: ModbusDevice) -> Wire:
     """Return the wire that a device asks for; what it needs is imported now, and nothing else."""
-    from edge_agent_modbus.tcp import open_tcp  # noqa: PLC0415 - each wire is imported only where it is used
+    # ruff: noqa: PLC0415 - each wire is imported only where it is used
+    answer_s = config.timeout / 2  # the other half is for the second try
+    serial = config.serial
+    if serial is not None:
+        from edge_agent_modbus.rtu import open_serial
 
-    return Wire(f"tcp://{peer_name(config.host, config.port)}", lambda: open_tcp(config.host, config.port))
+        port = os.path.realpath(serial.port)  # the names in /dev/serial are links
+        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s))
+    peer = peer_name(config.host, config.port)
+    if config.transport == "rtu_over_tcp":
+        from edge_agent_modbus.rtu import open_rtu_over_tcp
+
+        return Wire(
+            f"rtu_over_tcp://{peer}",
+            lambda: open_rtu_over_tcp(config.host, config.port, config.silence_s, answer_s),
+        )
+    from edge_agent_modbus.tcp import open_tcp
+
+    return Wire(f"tcp://{peer}", lambda: open_tcp(config.host, config.port))

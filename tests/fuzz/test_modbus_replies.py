@@ -15,6 +15,7 @@ from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
 from edge_agent_modbus.tcp import TcpTransport
+from edge_agent_modbus.transport import Transport
 
 POINTS = [
     {"name": "word", "holding": 0, "type": "uint16"},
@@ -54,7 +55,7 @@ async def read(
 ) -> ReadingBatch | DriverError | TimeoutError:
     """Read all the points once, from a device that sends ``answers``, one after each request, each in pieces."""
 
-    async def open_wire() -> TcpTransport:
+    async def open_wire() -> Transport:
         protocol = TcpTransport("wire")
         protocol.connection_made(Wire(protocol, answers))
         return protocol
