@@ -6,6 +6,9 @@ import pytest
 
 from edge_agent.errors import ExchangeError
 from edge_agent.model import Quality
+from edge_agent.testing.fakes import FakeClock, FakeContext
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.session import ModbusUnit
 from tests.servers.modbus_device import read_all, unit, values, words
 from tests.servers.modbus_server import libmodbus_server, registers_reply, reply, scripted_server
 
@@ -104,3 +107,26 @@ async def test_a_gateway_without_the_unit_costs_the_exchange() -> None:
             await read_all(device, session)
         assert len(server.requests()) == 1
         await session.close()
+
+
+async def test_each_request_of_a_cycle_and_each_part_of_a_search_has_a_time_of_its_own() -> None:
+    clock = FakeClock()
+
+    def slow(request: bytes, _: int) -> bytes:
+        clock.step(1.0)
+        return reply(request, b"\x83\x02") if touches(request, 1) else registers_reply(request)
+
+    async with scripted_server(slow) as server:
+        config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": server.port, "read_gaps": False}
+        points = [{"name": f"p{i}", "holding": i, "type": "uint16"} for i in (0, 1, 500)]
+        device = ModbusUnit(FakeContext(clock=clock), ModbusDevice.model_validate(config | {"points": points}))
+        session = await device.connect()
+        began_ns, times_s = clock.now_ns(), dict[int, float]()
+        for request in device.plan(device.polled, frozenset()):
+            batch = await session.read(request)
+            for column in batch.columns:
+                for position, index in enumerate(column.points):
+                    offset_ns = column.offsets_ns[position] if column.offsets_ns else 0
+                    times_s[index] = (batch.time_ns + offset_ns - began_ns) / 1e9
+        await session.close()
+    assert times_s == {0: 2.0, 1: 3.0, 2: 4.0}
