@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import termios
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -113,7 +114,7 @@ def open_port(settings: SerialModel, protocol: asyncio.Protocol) -> None:
             timeout=0,
             exclusive=True,
         )
-    except (OSError, ValueError) as exc:  # SerialException is an OSError
+    except (OSError, ValueError, termios.error) as exc:  # SerialException is an OSError
         number = exc.errno if isinstance(exc, OSError) else None
         why = _WHY.get(number or 0, f"cannot be opened ({exc}); check serial:")
         raise DeviceUnavailableError(f"{settings.port} {why}") from exc
