@@ -17,6 +17,7 @@ from edge_agent.identify.assign import Assignments
 from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.metrics import Metrics
 from edge_agent.model.quality import quality_name
+from edge_agent.ops.actions import Actions
 from edge_agent.ops.clock_watch import ClockWatch
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.loop_lag import LoopLag
@@ -35,6 +36,7 @@ class Agent:
 
     Attributes:
         ready: set when the outbox is open and every task runs.
+        actions: what may be asked for over the control socket; filled before ``run``.
         codes: None without an ``identifiers:`` section.
     """
 
@@ -49,6 +51,7 @@ class Agent:
         self.metrics = Metrics()
         self.current = Current(clock)
         self.ready = asyncio.Event()
+        self.actions = Actions()
         self.codes: Assignments | None = None
         self._clock = clock
         self._jitter = jitter
@@ -88,7 +91,12 @@ class Agent:
             supervisors = self._make_supervisors(outbox)
             self._publishers = self._make_publishers(outbox)
             server = OpsServer(
-                options.ops, self.metrics.registry, status=self.status, live=self.not_live, ready=self.not_ready
+                options.ops,
+                self.metrics.registry,
+                status=self.status,
+                live=self.not_live,
+                ready=self.not_ready,
+                actions=self.actions,
             )
             notifier = Notifier.from_environment(live=self.not_live, clock=self._clock, status=self.status_line)
             async with asyncio.TaskGroup() as ground:

@@ -10,12 +10,12 @@ device, logs and counts. The driver plans exchanges, talks, validates, converts,
 The contract stays ``api = 0`` while it may still change.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
@@ -221,6 +221,38 @@ class Device(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one exchange takes of the line that it goes over.
+
+    Attributes:
+        line: its key, as given to ``Context.line``; exchanges on one line wait for each other.
+        sent_bytes, received_bytes: frames of the protocol, without those that carry them (TCP, IP, Ethernet).
+        duration_s: from this request to the next one, if the device answers.
+        baud_rate: of a serial line; 0 of others.
+    """
+
+    line: str
+    sent_bytes: int
+    received_bytes: int
+    duration_s: float
+    baud_rate: int = 0
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """What a ``Device`` may have besides: foresight, for ``check --plan``. Without it a plan has no times."""
+
+    def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
+        """Foretell one exchange of a plan of this device. Pure.
+
+        Args:
+            request: one that ``plan`` made.
+            baud_rate: as if the serial line had this one; 0: the configured one. Other lines do not look at it.
+        """
+        ...
+
+
 class Line(Protocol[T]):
     """A transport that several devices share (serial port, socket of a gateway), one exchange at a time."""
 
@@ -282,6 +314,87 @@ class Context(Protocol):
         ...
 
 
+class WriteOutcome(StrEnum):
+    """What became of a write; only ``DONE`` is a success, and none of them is ever followed by a second try."""
+
+    DONE = "done"  # the device said so, and it reads back as written
+    REFUSED = "refused"  # nothing was changed: the value is not for this point, or the device said no
+    FAILED = "failed"  # the value is not there: it was never sent, or something else reads back
+    UNKNOWN = "unknown"  # sent, and nobody can say whether it was carried out
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """How a write ended; the reason is for people, empty if it was done."""
+
+    outcome: WriteOutcome
+    reason: str = ""
+
+
+class Writer(Protocol):
+    """The ability to write points over one live session."""
+
+    async def write(self, point: int, value: bool | float | str | bytes) -> WriteResult:  # noqa: FBT001
+        """Write one value, as it would be read (scaled, labelled), at most once, and read it back.
+
+        Raises nothing of the device's doing: that is the result. Never tries again.
+
+        On cancellation (the agent's time-out is one) the outcome is ``UNKNOWN``: the request may have been sent.
+        """
+        ...
+
+
+class SimulationEventKind(StrEnum):
+    """What a simulator tells of; the detail is for people."""
+
+    LISTENING = "listening"  # the detail is the address
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    REQUEST = "request"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationEvent:
+    """Something happened at a simulated device."""
+
+    kind: SimulationEventKind
+    device: DeviceId
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What simulated devices need of their surroundings.
+
+    Attributes:
+        host: where they listen; empty: on loopback.
+        port_base: the first address gets this port, each further one the next; 0: free ones; None: as configured.
+        seed: the same seed gives the same signals and faults.
+        tell: takes every event; must not block.
+    """
+
+    clock: Clock
+    tell: Callable[[SimulationEvent], None]
+    host: str = ""
+    port_base: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSpec:
+    """The ability to stand in for devices of a protocol where there is no hardware.
+
+    Attributes:
+        config_model: pydantic model of one simulated device; a subclass of the driver's own, so that a device that
+            was configured for the agent can be simulated as it stands.
+        serve: answers for devices, each of ``config_model``, until it is cancelled. Raises ``SimulationError``.
+    """
+
+    config_model: type[DeviceModel]
+    serve: Callable[[Sequence[Any], Simulation], Coroutine[Any, Any, None]]
+
+
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
     """What a driver registers: a value, not a class to inspect.
@@ -294,6 +407,8 @@ class DriverSpec:
         create: makes a ``Device`` of a validated config. Pure: touches no network, file or clock.
             Raises ``PointRejectedError`` for what the model could not express.
         title: one line for people.
+        simulator: loads the simulator; a running agent never calls it.
+        writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
     """
 
     protocol: str
@@ -302,3 +417,5 @@ class DriverSpec:
     create: Callable[[Context, Any], Device]
     title: str
     stability: Stability = Stability.EXPERIMENTAL
+    simulator: Callable[[], SimulatorSpec] | None = None
+    writer: Callable[[Any, Any], Writer] | None = None

@@ -12,6 +12,7 @@
     │  ├─ OutboxReadOnlyError        collect on in memory, recover
     │  ├─ OutboxIOError              exit, restart, read again
     │  └─ OutboxCorruptError         set aside, start new, salvage
+    ├─ SimulationError               `edge-agent simulate` cannot serve; exit 1
     ├─ IdentifierError               one code or template is wrong
     └─ PublishError
        ├─ BrokerUnavailableError     transient: back off, connect again
@@ -67,6 +68,10 @@ class DeviceUnavailableError(DriverError):
 
 class ExchangeError(DriverError):
     """One exchange gave nothing (time-out, malformed reply); the session may go on."""
+
+
+class SimulationError(EdgeAgentError):
+    """Devices cannot be simulated as asked; the message says what to change."""
 
 
 class OutboxError(EdgeAgentError):

@@ -36,6 +36,9 @@ class Metrics:
         self.readings_suppressed = counter("readings_suppressed_total", "Readings dropped by a deadband.", device)
         self.exchanges = counter("exchanges_total", "Exchanges that were answered.", device)
         self.exchange_failures = counter("exchange_failures_total", "Exchanges that gave nothing.", device)
+        self.refused_points = gauge(
+            "refused_points", "Points that the device refuses, tried again from time to time.", device
+        )
         self.overruns = counter("overruns_total", "Polls skipped because the one before was not done.", device)
         self.connects = counter("connects_total", "Sessions established.", device)
         self.losses = counter("device_losses_total", "Sessions lost.", device)

@@ -1,14 +1,24 @@
 """Modbus TCP client: coalesced reads, isolation of refused points, several units on one socket."""
 
-from edge_agent.driver import API, DriverSpec, Stability
+from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.writer import ModbusWriter
+
+
+def _simulator() -> SimulatorSpec:
+    from edge_agent_modbus.simulator import SIMULATOR  # noqa: PLC0415 - a running agent never loads it
+
+    return SIMULATOR
+
 
 DRIVER = DriverSpec(
     protocol="modbus",
     api=API,
     config_model=ModbusDevice,
     create=ModbusUnit,
-    title="Modbus TCP: PLCs, meters, gateways to serial devices",
+    title="Modbus TCP and RTU: PLCs, meters, gateways to serial devices",
     stability=Stability.BETA,
+    writer=ModbusWriter,
+    simulator=_simulator,
 )

@@ -1,113 +1,26 @@
 """From the data bytes of one reply to columns. Compiled once for each request; pure.
 
-Byte order. The bytes of a value arrive in the order A B C D (E F G H) if the device keeps to the standard.
-Two things can be different, alone or together: the two bytes of each register are swapped (BADC), the registers
-come last one first (CDAB), or both (DCBA). So the four orders are two choices, *swap the pairs of the payload
-first* and *read little-endian*, and one ``struct.Struct`` reads all the values of one order in a block.
+The four byte orders are two choices, *swap the pairs of the payload first* and *read little-endian*, and one
+``struct.Struct`` reads all the numbers of one order in a block. What is more than a plain number (``convert``)
+costs a call for each reading; its neighbours in the column pay nothing for it.
 """
 
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from dataclasses import replace
 from math import isfinite
 from operator import itemgetter
 from typing import Any
 
 from edge_agent.model import Column, DataType, Quality
-from edge_agent_modbus.pdu import Table
+from edge_agent_modbus.convert import compile_conversion
+from edge_agent_modbus.source import ByteOrder, Source, ValueType, factor_of, swap_pairs
+
+__all__ = ["ByteOrder", "Decoder", "Source", "ValueType", "compile_decoder", "join_columns"]
 
 _BITS_OF_BYTE = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256))  # §6.1: LSB first
-
-
-class ValueType(Enum):
-    """What the registers of a point mean; the value is ``(word, data type, struct format, registers)``."""
-
-    BOOL = ("bool", DataType.BOOL, "H", 1)
-    INT16 = ("int16", DataType.INT16, "h", 1)
-    UINT16 = ("uint16", DataType.UINT16, "H", 1)
-    INT32 = ("int32", DataType.INT32, "i", 2)
-    UINT32 = ("uint32", DataType.UINT32, "I", 2)
-    INT64 = ("int64", DataType.INT64, "q", 4)
-    UINT64 = ("uint64", DataType.UINT64, "Q", 4)
-    FLOAT32 = ("float32", DataType.FLOAT32, "f", 2)
-    FLOAT64 = ("float64", DataType.FLOAT64, "d", 4)
-    STRING = ("string", DataType.STRING, "s", 0)
-    BYTES = ("bytes", DataType.BYTES, "s", 0)
-
-    def __init__(self, word: str, data_type: DataType, format_char: str, registers: int) -> None:
-        self.word = word
-        self.data_type = data_type
-        self.format_char = format_char
-        self.registers = registers
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it can be scaled."""
-        return self.format_char != "s" and self is not ValueType.BOOL
-
-
-class ByteOrder(StrEnum):
-    """In which order the bytes of a value arrive; A is the most significant one."""
-
-    ABCD = "ABCD"
-    CDAB = "CDAB"
-    BADC = "BADC"
-    DCBA = "DCBA"
-
-    @property
-    def swaps_pairs(self) -> bool:
-        """Whether the payload is read with the bytes of each register swapped."""
-        return self in {ByteOrder.BADC, ByteOrder.CDAB}
-
-    @property
-    def is_little(self) -> bool:
-        """Whether it is then read little-endian."""
-        return self in {ByteOrder.CDAB, ByteOrder.DCBA}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the value of one point lies in the device, and how it is made of registers.
-
-    Attributes:
-        address: 0-based PDU address of the first coil or register.
-        bit: of a BOOL in a register table; 0 is the least significant.
-        length_bytes: of STRING and BYTES.
-        scale, offset: ``value * scale + offset``; the result is a float64 unless they are 1 and 0.
-    """
-
-    index: int
-    table: Table
-    address: int
-    value_type: ValueType
-    byte_order: ByteOrder = ByteOrder.ABCD
-    bit: int = 0
-    length_bytes: int = 0
-    scale: float = 1.0
-    offset: float = 0.0
-
-    @property
-    def size(self) -> int:
-        """Coils or registers that it occupies."""
-        return 1 if self.table.has_bits else self.value_type.registers or (self.length_bytes + 1) // 2
-
-    @property
-    def end(self) -> int:
-        """The address behind it."""
-        return self.address + self.size
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether its value is computed, and so a float64."""
-        return self.scale != 1.0 or self.offset != 0.0
-
-    @property
-    def data_type(self) -> DataType:
-        """Of the column it goes to."""
-        return DataType.FLOAT64 if self.is_scaled else self.value_type.data_type
 
 
 Decoder = Callable[[bytes], tuple[Column, ...]]
@@ -149,12 +62,6 @@ def _unpack_bits(payload: bytes) -> _Raw:
     return b"".join([_BITS_OF_BYTE[byte] for byte in payload])
 
 
-def _swap_pairs(payload: bytes) -> bytes:
-    registers = array("H", payload)
-    registers.byteswap()
-    return registers.tobytes()
-
-
 def _compile_unpack(
     sources: Sequence[Source], address: int, size_bytes: int
 ) -> tuple[Callable[[bytes], _Raw], dict[Source, int], int]:
@@ -185,7 +92,7 @@ def _compile_unpack(
         return structs[0][1].unpack, place, len(positions)
 
     def unpack(payload: bytes) -> _Raw:
-        swapped = _swap_pairs(payload)
+        swapped = swap_pairs(payload)
         raw: tuple[Any, ...] = ()
         for swaps, block in structs:
             raw += block.unpack(swapped if swaps else payload)
@@ -195,12 +102,19 @@ def _compile_unpack(
 
 
 def _layout(source: Source) -> tuple[bool, bool]:
+    if source.value_type.format_char == "s":
+        return False, False  # put in order when it is converted
     return source.byte_order.swaps_pairs, source.byte_order.is_little
 
 
 def _field(source: Source, address: int) -> tuple[int, str]:
-    length = str(source.length_bytes) if source.value_type.format_char == "s" else ""
-    return 2 * (source.address - address), length + source.value_type.format_char
+    """Return where the field of a source begins in the payload, in bytes, and its struct format."""
+    kind, offset_bytes = source.value_type, 2 * (source.address - address)
+    if kind.format_char == "s":
+        return offset_bytes, f"{2 * source.size}s"
+    if kind in {ValueType.INT8, ValueType.UINT8} and not source.high_byte:
+        return offset_bytes + 1, kind.format_char
+    return offset_bytes, kind.format_char
 
 
 def _compile_struct(little: bool, fields: Sequence[tuple[int, str]], size_bytes: int) -> struct.Struct:  # noqa: FBT001
@@ -222,9 +136,37 @@ def _compile_take(positions: Sequence[int], total: int) -> _Take:
 
 def _compile_column(data_type: DataType, sources: Sequence[Source], take: _Take) -> _Build:
     points = array("H", [source.index for source in sources])
-    if data_type is DataType.STRING:
-        return _compile_strings(points, take)
-    if data_type is DataType.BYTES:
+    special = [(at, compile_conversion(source)) for at, source in enumerate(sources) if not source.is_plain]
+    if not special:
+        return _compile_plain(data_type, points, sources, take)
+    build = _compile_plain(
+        data_type, points, [s if s.is_plain else _converted(s) for s in sources], lambda raw: raw
+    )
+
+    def convert(raw: _Raw) -> Column:
+        values = list(take(raw))
+        statuses = None
+        for position, conversion in special:
+            values[position], status = conversion(values[position])
+            if status:
+                statuses = statuses or array("I", bytes(4 * len(values)))
+                statuses[position] = status
+        column = build(values)
+        return column if statuses is None else replace(column, statuses=_worse(column.statuses, statuses))
+
+    return convert
+
+
+def _converted(source: Source) -> Source:
+    return replace(source, scale=1.0, offset=0.0)
+
+
+def _worse(one: "array[int] | None", other: "array[int]") -> "array[int]":
+    return other if one is None else array("I", map(max, one, other))  # Good < Uncertain < Bad
+
+
+def _compile_plain(data_type: DataType, points: "array[int]", sources: Sequence[Source], take: _Take) -> _Build:
+    if data_type in {DataType.STRING, DataType.BYTES}:
         return lambda raw: Column(data_type, points, list(take(raw)))
     if data_type.is_float:
         return _compile_floats(data_type, points, sources, take)
@@ -240,7 +182,7 @@ def _compile_column(data_type: DataType, sources: Sequence[Source], take: _Take)
 def _compile_floats(data_type: DataType, points: "array[int]", sources: Sequence[Source], take: _Take) -> _Build:
     typecode = data_type.typecode
     if any(source.is_scaled for source in sources):
-        terms = [(*_factor(source.scale), source.offset) for source in sources]
+        terms = [(*factor_of(source.scale), source.offset) for source in sources]
 
         def scaled(raw: _Raw) -> Column:
             return _float_column(
@@ -259,34 +201,12 @@ def _compile_floats(data_type: DataType, points: "array[int]", sources: Sequence
     return lambda raw: _float_column(data_type, points, array(typecode, take(raw)))
 
 
-def _factor(scale: float) -> tuple[float, float]:
-    """Return ``(divisor, factor)``: dividing by 10 gives 0.3 for 3, multiplying by 0.1 does not."""
-    divisor = round(1 / scale) if abs(scale) < 1 and isfinite(1 / scale) else 0
-    return (float(divisor), 1.0) if divisor and 1 / divisor == scale else (1.0, scale)
-
-
 def _float_column(data_type: DataType, points: "array[int]", values: "array[float]") -> Column:
     """Return the column; NaN and infinities are Bad: they are not numbers that anybody measured."""
     if isfinite(sum(values)):
         return Column(data_type, points, values)
     statuses = array("I", [Quality.GOOD if isfinite(value) else Quality.BAD_OUT_OF_RANGE for value in values])
     return Column(data_type, points, values, statuses if any(statuses) else None)
-
-
-def _compile_strings(points: "array[int]", take: _Take) -> _Build:
-    def build(raw: _Raw) -> Column:
-        values: list[str] = []
-        statuses = array("I")
-        for text in take(raw):
-            try:
-                values.append(text.rstrip(b"\0 ").decode())
-                statuses.append(Quality.GOOD)
-            except UnicodeDecodeError:
-                values.append("")
-                statuses.append(Quality.BAD_DECODING_ERROR)
-        return Column(DataType.STRING, points, values, statuses if any(statuses) else None)
-
-    return build
 
 
 def join_columns(parts: Sequence[tuple[int, Sequence[Column]]], time_ns: int) -> tuple[Column, ...]:

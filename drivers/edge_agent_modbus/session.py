@@ -1,17 +1,22 @@
 """One unit on a line: asks, checks, and finds out which of its points the device refuses."""
 
+from collections import deque
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import cast
 
-from edge_agent.driver import Context, Emit, Line, Request
+from edge_agent.clock import Clock
+from edge_agent.driver import Context, Emit, Estimate, Line, Request
 from edge_agent.errors import ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import join_columns
-from edge_agent_modbus.pdu import ExceptionReply, read_payload
-from edge_agent_modbus.plan import Limits, ReadRequest, plan_reads
-from edge_agent_modbus.transport import TcpTransport, open_tcp, peer_name
+from edge_agent_modbus.gaps import learn_gaps, refused_gaps
+from edge_agent_modbus.pdu import ExceptionReply, ShortReplyError, read_payload
+from edge_agent_modbus.plan import ReadRequest, plan_reads
+from edge_agent_modbus.round_trip import RoundTrips, measured
+from edge_agent_modbus.transport import Transport, wire_of
 
 # MODBUS Application Protocol V1.1b3 §7. What the device will never give as asked:
 REFUSALS = {
@@ -23,13 +28,38 @@ REFUSALS = {
 TROUBLES = {
     4: Quality.BAD_DEVICE_FAILURE,  # server device failure
     8: Quality.BAD_DEVICE_FAILURE,  # memory parity error
+    0: Quality.BAD_COMMUNICATION_ERROR,  # SHORT
 }
+SHORT = 0  # no code of the protocol: a reply with fewer data than asked for
+# Looked into: one register may be to blame for all. Many devices answer 4 for an address that they do not have.
+SEARCHED = {*REFUSALS, 4, SHORT}
 BUSY = {5: "acknowledged the request, to be asked again", 6: "is busy"}
 NO_UNIT = {10: "has no path to it", 11: "got no answer from it"}  # said by a gateway
 
+BUSY_PAUSE_S = 0.1
+BUSY_PAUSE_MAX_S = 1.0
+TROUBLED_PARTS = 14
+"""So many parts, halves to eighths, and no data in any: the device as a whole is in trouble."""
+TROUBLE_PAUSE_S = 30.0
+"""A device in trouble is not looked into again before."""
+
+
+class _Budget:
+    """The time that one read may take for looking for refused points; waits for turns do not count."""
+
+    def __init__(self, clock: Clock, left_s: float) -> None:
+        self._clock = clock
+        self.left_s = left_s
+
+    def __enter__(self) -> None:
+        self._begin_s = self._clock.monotonic_s()
+
+    def __exit__(self, *_: object) -> None:
+        self.left_s -= self._clock.monotonic_s() - self._begin_s
+
 
 class ModbusUnit:
-    """A configured device: one unit behind a socket that other devices may share."""
+    """A configured device: one unit on a line that other devices may share."""
 
     def __init__(self, context: Context, config: ModbusDevice) -> None:
         self.polled = tuple(range(len(config.points)))
@@ -37,15 +67,30 @@ class ModbusUnit:
         self._context = context
         self._config = config
         self._sources = tuple(point.source(index) for index, point in enumerate(config.points))
-        self._limits = Limits(config.max_registers, config.max_coils)
-        self._line: Line[TcpTransport] = context.line(
-            f"tcp://{peer_name(config.host, config.port)}",
-            lambda: open_tcp(config.host, config.port),
-            TcpTransport.close,
-        )
+        wire = wire_of(config)
+        self._line_key = wire.key
+        self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> tuple[ReadRequest, ...]:
-        return plan_reads(self._config.unit, [self._sources[index] for index in points], refused, self._limits)
+        return plan_reads(
+            self._config.unit,
+            [self._sources[index] for index in points],
+            refused,
+            self._config.limits,
+            speed=measured(self._config.speed(), self._context.state),
+            barred=refused_gaps(self._context.state),
+        )
+
+    def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
+        asked = cast("ReadRequest", request)
+        speed = measured(self._config.speed(baud_rate), self._context.state)
+        return Estimate(
+            self._line_key,
+            speed.sent_bytes,
+            speed.received_bytes(asked.table, asked.count),
+            speed.exchange_ns(asked.table, asked.count) / 1e9,
+            speed.baud_rate,
+        )
 
     async def connect(self) -> "ModbusSession":
         transport = await self._line.attach()
@@ -60,11 +105,14 @@ class ModbusSession:
     """One unit's use of the line."""
 
     def __init__(
-        self, context: Context, config: ModbusDevice, line: Line[TcpTransport], transport: TcpTransport
+        self, context: Context, config: ModbusDevice, line: Line[Transport], transport: Transport
     ) -> None:
         self._clock = context.clock
+        self._state = context.state
+        self._round_trips = RoundTrips(context.state, config.speed())
         self._device: DeviceId = context.device
-        self._name = f"unit {config.unit} at {peer_name(config.host, config.port)}"
+        self._unit = config.unit
+        self._name = f"unit {config.unit} at {transport.peer}"
         self._line = line
         self._transport = transport
         self._is_attached = True
@@ -72,19 +120,22 @@ class ModbusSession:
         self._search_s = config.timeout / 2
         # Requests that the device takes only in parts: by the points asked for, the parts.
         self._parts: dict[tuple[int, ...], tuple[ReadRequest, ...]] = {}
+        self._trouble_until_s: dict[tuple[int, ...], float] = {}
 
     async def read(self, request: Request) -> ReadingBatch:
         asked = cast("ReadRequest", request)  # ``ModbusUnit.plan`` made it
+        budget = _Budget(self._clock, self._search_s)
         parts = self._parts.get(asked.points)
-        if parts is None:
-            payload = await self._ask(asked)
-            if isinstance(payload, bytes):
-                return ReadingBatch(self._device, self._clock.now_ns(), asked.decode(payload))
-            parts = asked.split() if payload.code in REFUSALS else ()
-            if not parts:
-                refused = frozenset(asked.points if payload.code in REFUSALS else ())
-                return ReadingBatch(self._device, self._clock.now_ns(), (_bad(asked, payload),), refused)
-        return await self._read_in_parts(asked, parts)
+        if parts is not None:
+            return await self._read_in_parts(asked, parts, budget, [])
+        reply = await self._ask(asked, budget)
+        if isinstance(reply, bytes):
+            return ReadingBatch(self._device, self._clock.now_ns(), asked.decode(reply))
+        parts = asked.split() if self._is_searched(asked, reply) else ()
+        if not parts:
+            refused = frozenset(asked.points if reply.code in REFUSALS else ())
+            return ReadingBatch(self._device, self._clock.now_ns(), (_bad(asked, reply),), refused)
+        return await self._read_in_parts(asked, parts, budget, [parts])
 
     async def run(self, emit: Emit) -> None:
         raise NotImplementedError("Modbus devices report nothing by themselves")
@@ -94,55 +145,134 @@ class ModbusSession:
             self._is_attached = False
             self._line.detach(self._transport)
 
-    async def _ask(self, request: ReadRequest) -> bytes | ExceptionReply:
-        """Carry out one exchange; return the payload, or an exception that concerns the request's points only."""
+    @property
+    def lost(self) -> str | None:
+        """Why the transport is of no use any more; None while it is."""
+        return self._transport.lost
+
+    async def exchange(self, pdu: bytes) -> bytes:
+        """Send one request to the unit in a turn of its own; return the PDU of the answer, not looked into."""
         async with self._line.turn():
-            reply = await self._transport.exchange(request.unit, request.pdu)
-        payload = read_payload(request.table, request.count, reply)
+            return await self._transport.exchange(self._unit, pdu)
+
+    def _is_searched(self, request: ReadRequest, reply: ExceptionReply) -> bool:
+        is_due = self._clock.monotonic_s() >= self._trouble_until_s.get(request.points, 0.0)
+        return reply.code in REFUSALS or (reply.code in SEARCHED and is_due)
+
+    async def _ask(self, request: ReadRequest, budget: _Budget) -> bytes | ExceptionReply:
+        """Ask, and ask again while the device is busy and there is time.
+
+        Returns:
+            The payload, or an exception that concerns the request's points only.
+        """
+        pause_s = BUSY_PAUSE_S
+        while True:
+            reply = await self._ask_once(request, budget)
+            if isinstance(reply, bytes) or reply.code not in BUSY:
+                return reply
+            if budget.left_s <= pause_s:
+                raise ExchangeError(f"{self._name} {BUSY[reply.code]} (exception {reply.code})")
+            with budget:
+                await self._clock.sleep(pause_s)
+            pause_s = min(2 * pause_s, BUSY_PAUSE_MAX_S)
+
+    async def _ask_once(self, request: ReadRequest, budget: _Budget) -> bytes | ExceptionReply:
+        async with self._line.turn():
+            with budget:
+                begin_s = self._clock.monotonic_s()
+                reply = await self._transport.exchange(request.unit, request.pdu)
+        try:
+            payload = read_payload(request.table, request.count, reply)
+        except ShortReplyError:
+            return ExceptionReply(SHORT)
         if isinstance(payload, bytes):
-            return payload
-        if payload.code in NO_UNIT:
+            if not self._round_trips.is_complete:
+                self._round_trips.add(self._clock.monotonic_s() - begin_s, request.table, request.count)
+        elif payload.code in NO_UNIT:
             # One noisy frame on the serial side looks the same; several in a row are a lost unit.
             raise ExchangeError(
                 f"{self._name}: the gateway {NO_UNIT[payload.code]} (exception {payload.code}); "
                 "check unit:, and the power, cable and serial settings of the device"
             )
-        if payload.code in BUSY:
-            raise ExchangeError(f"{self._name} {BUSY[payload.code]} (exception {payload.code})")
         return payload
 
-    async def _read_in_parts(self, request: ReadRequest, parts: Sequence[ReadRequest]) -> ReadingBatch:
+    async def _read_in_parts(
+        self,
+        request: ReadRequest,
+        parts: Sequence[ReadRequest],
+        budget: _Budget,
+        splits: list[Sequence[ReadRequest]],
+    ) -> ReadingBatch:
         """Read ``parts`` of a request that was refused, and split what is refused until single points are left.
 
-        Parts for which there is no time are Bad now and come first at the next read. If no single point turns out
-        to be refused (the device gives less in one reply than it should), the parts that it took are remembered.
+        Parts for which there is no time are Bad now and come first at the next read; one that gives nothing ends
+        this read and comes last. If no single point turns out to be refused (the device gives less in one reply
+        than it should), the parts that it took are remembered.
         """
-        end_s = self._clock.monotonic_s() + self._search_s
-        to_ask, taken = list(reversed(parts)), list[ReadRequest]()
-        answers: list[tuple[int, Sequence[Column]]] = []
-        refused: set[int] = set()
-        while to_ask:
-            part = to_ask.pop()
-            payload = await self._ask(part)
-            if isinstance(payload, bytes):
-                taken.append(part)
-                answers.append((self._clock.now_ns(), part.decode(payload)))
-            elif payload.code in REFUSALS and (pieces := part.split()):
-                to_ask += reversed(pieces)
-            else:
-                if payload.code in REFUSALS:
-                    refused.update(part.points)
-                taken.append(part)
-                answers.append((self._clock.now_ns(), (_bad(part, payload),)))
-            if self._clock.monotonic_s() >= end_s:
+        search = _Search(deque(parts), splits)
+        while search.to_ask and search.in_trouble < TROUBLED_PARTS and budget.left_s > 0:
+            part = search.to_ask.popleft()
+            try:
+                reply = await self._ask(part, budget)
+            except ExchangeError:
+                if not search.answered:
+                    raise
+                search.failed = (part,)
                 break
+            search.take(part, reply, self._clock.now_ns())
         time_ns = self._clock.now_ns()
-        answers += [(time_ns, (Column.bad(part.points, Quality.BAD_TIMEOUT),)) for part in to_ask]
-        if refused:  # the agent plans again without them
+        if search.in_trouble and not search.answered:  # everywhere, so it is no point's fault
+            self._trouble_until_s[request.points] = self._clock.monotonic_s() + TROUBLE_PAUSE_S
+            column = Column.bad(request.points, Quality.BAD_DEVICE_FAILURE)
+            return ReadingBatch(self._device, time_ns, (column,))
+        learn_gaps(self._state, splits, search.answered)
+        left = (*search.to_ask, *search.failed)
+        answers = [
+            *search.answers,
+            *((time_ns, (Column.bad(part.points, Quality.BAD_TIMEOUT),)) for part in left),
+        ]
+        if search.refused:  # the agent plans again without them
             self._parts.pop(request.points, None)
         else:
-            self._parts[request.points] = (*reversed(to_ask), *taken)
-        return ReadingBatch(self._device, time_ns, join_columns(answers, time_ns), frozenset(refused))
+            self._parts[request.points] = (*search.to_ask, *search.taken, *search.failed)
+        return ReadingBatch(self._device, time_ns, join_columns(answers, time_ns), frozenset(search.refused))
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known of the parts of a request.
+
+    Attributes:
+        splits: each request that was refused, as its halves.
+        in_trouble: parts that were in trouble before any gave data.
+        failed: what ended the search.
+    """
+
+    to_ask: deque[ReadRequest]
+    splits: list[Sequence[ReadRequest]]
+    taken: list[ReadRequest] = field(default_factory=list)
+    answered: list[ReadRequest] = field(default_factory=list)
+    answers: list[tuple[int, Sequence[Column]]] = field(default_factory=list)
+    refused: set[int] = field(default_factory=set)
+    in_trouble: int = 0
+    failed: tuple[ReadRequest, ...] = ()
+
+    def take(self, part: ReadRequest, reply: bytes | ExceptionReply, time_ns: int) -> None:
+        """Keep what a part gave, or ask for its halves."""
+        if isinstance(reply, bytes):
+            self.taken.append(part)
+            self.answered.append(part)
+            self.answers.append((time_ns, part.decode(reply)))
+            return
+        self.in_trouble += not self.answered and reply.code not in REFUSALS
+        if reply.code in SEARCHED and (pieces := part.split()):
+            self.splits.append(pieces)
+            self.to_ask += pieces
+            return
+        if reply.code in SEARCHED:
+            self.refused.update(part.points)
+        self.taken.append(part)
+        self.answers.append((time_ns, (_bad(part, reply),)))
 
 
 def _bad(request: ReadRequest, reply: ExceptionReply) -> Column:

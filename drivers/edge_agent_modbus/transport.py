@@ -1,37 +1,55 @@
-"""Modbus over one TCP socket: each request gets the answer that is its own, and a lost socket shows at once.
+"""The way to a device: what every wire gives, and which wire a configuration asks for."""
 
-Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
-Why it is not pymodbus's: docs/adr/0002-modbus-transport.md.
-"""
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-import asyncio
-import errno
-import socket
-import struct
-from typing import cast
+from edge_agent_modbus.config import ModbusDevice
 
-from edge_agent.errors import DeviceUnavailableError, ExchangeError
 
-_HEADER = struct.Struct(">HHHB")  # §3.1.3 MBAP: transaction, protocol, length (unit and PDU), unit
-_MAX_LENGTH = 254  # §3.1.3: 260 bytes altogether, less the six before the unit
-_MIN_LENGTH = 2  # unit and function code
+class Transport(Protocol):
+    """One open wire: takes requests to units and gives their answers back.
 
-# A peer that vanished without a word is noticed by the kernel, whoever of the units behind it is asked meanwhile.
-_USER_TIMEOUT_MS = 10_000  # sent, and not acknowledged by the peer's TCP
-_KEEP_ALIVE_IDLE_S = 10
-_KEEP_ALIVE_INTERVAL_S = 3
-_KEEP_ALIVE_PROBES = 3
+    Attributes:
+        peer: the far end, for messages.
+        lost: why it is of no use any more; None while it is.
+        discarded: answers that came late, or that nobody asked for.
+    """
 
-_MAX_WAITING_BYTES = 4096  # about 300 requests that the peer did not even take from the wire
-_MAX_UNASKED = 100  # answers in a row that nobody waits for
+    peer: str
+    lost: str | None
+    discarded: int
 
-_WHY = {
-    errno.ECONNREFUSED: "nothing listens there; check port: and that the device's Modbus server is switched on",
-    errno.EHOSTUNREACH: "no way to it; check host:, cable, power and the gateway's own network",
-    errno.ENETUNREACH: "no way to it; check host: and the gateway's own address and routes",
-    errno.ETIMEDOUT: "no answer; check host:, cable, power and firewalls",
-    errno.ECONNRESET: "it resets connections; it may allow a few clients only, or only known addresses",
-}
+    async def exchange(self, unit: int, pdu: bytes) -> bytes:
+        """Send a request and return the PDU of its answer, which nobody has looked into yet.
+
+        A second try on a noisy wire is for requests that only read (``pdu.repeats_safely``).
+
+        Raises:
+            ExchangeError: this exchange gave nothing; the transport may be used again.
+            DeviceUnavailableError: the transport is, or was meanwhile, lost.
+
+        On cancellation the exchange is void: its answer is discarded when it comes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop the wire at once; silent when called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where a device is reached.
+
+    Attributes:
+        key: of the line; devices with the same key share it.
+        open: opens the transport; raises ``DeviceUnavailableError``; leaves nothing behind when cancelled.
+    """
+
+    key: str
+    open: Callable[[], Awaitable[Transport]]
 
 
 def peer_name(host: str, port: int) -> str:
@@ -39,130 +57,24 @@ def peer_name(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host.lower()}:{port}"
 
 
-async def open_tcp(host: str, port: int) -> "TcpTransport":
-    """Connect; leaves nothing open when cancelled.
+def wire_of(config: ModbusDevice) -> Wire:
+    """Return the wire that a device asks for; what it needs is imported now, and nothing else."""
+    # ruff: noqa: PLC0415 - each wire is imported only where it is used
+    answer_s = config.timeout / 2  # the other half is for the second try
+    serial = config.serial
+    if serial is not None:
+        from edge_agent_modbus.rtu import open_serial
 
-    Raises:
-        DeviceUnavailableError: no connection; the message says what to check.
-    """
-    peer = peer_name(host, port)
-    try:
-        _, transport = await asyncio.get_running_loop().create_connection(lambda: TcpTransport(peer), host, port)
-    except (socket.gaierror, UnicodeError) as exc:
-        raise DeviceUnavailableError(f"{peer}: the name has no address ({exc}); check host: and DNS") from exc
-    except OSError as exc:
-        why = _WHY.get(exc.errno or 0, f"{exc}; check host:, port:, cable and power")
-        raise DeviceUnavailableError(f"{peer}: {why}") from exc
-    return transport
+        port = os.path.realpath(serial.port)  # the names in /dev/serial are links
+        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s))
+    peer = peer_name(config.host, config.port)
+    if config.transport == "rtu_over_tcp":
+        from edge_agent_modbus.rtu import open_rtu_over_tcp
 
+        return Wire(
+            f"rtu_over_tcp://{peer}",
+            lambda: open_rtu_over_tcp(config.host, config.port, config.silence_s, answer_s),
+        )
+    from edge_agent_modbus.tcp import open_tcp
 
-class TcpTransport(asyncio.Protocol):
-    """One connection. Several exchanges may be under way; each is told by its transaction id.
-
-    Attributes:
-        lost: why the connection is of no use any more; None while it is.
-        discarded: answers that came late, or that nobody asked for.
-    """
-
-    def __init__(self, peer: str) -> None:
-        self.lost: str | None = None
-        self.discarded = 0
-        self._peer = peer
-        self._unasked = 0
-        self._transaction = 0
-        self._waiting: dict[int, tuple[int, asyncio.Future[bytes]]] = {}  # by transaction: unit, PDU of the answer
-        self._partial = b""
-        self._loop = asyncio.get_running_loop()
-
-    async def exchange(self, unit: int, pdu: bytes) -> bytes:
-        """Send a request and return the PDU of its answer, which nobody has looked into yet.
-
-        Raises:
-            ExchangeError: the answer has the right transaction id and another unit.
-            DeviceUnavailableError: the connection is, or was meanwhile, lost.
-
-        On cancellation the exchange is void: its answer is discarded when it comes. If half of it is there
-        already, the connection is dropped.
-        """
-        if self.lost is not None:
-            raise DeviceUnavailableError(self.lost)
-        transaction = self._transaction = self._transaction % 0xFFFF + 1  # never 0, which careless devices answer
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[transaction] = (unit, answer)
-        self._transport.write(_HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if self._partial:
-                self._lose("stopped in the middle of an answer")
-            raise
-        finally:
-            self._waiting.pop(transaction, None)
-
-    def close(self) -> None:
-        """Drop the connection; silent when called twice."""
-        self._lose("the connection was closed by this side")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=_MAX_WAITING_BYTES)
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE_INTERVAL_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_ALIVE_PROBES)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-
-    def data_received(self, data: bytes) -> None:
-        if self._partial:
-            data = self._partial + data
-        begin, size = 0, len(data)
-        while size - begin >= _HEADER.size and self.lost is None:
-            transaction, protocol, length, unit = _HEADER.unpack_from(data, begin)
-            if protocol != 0 or not _MIN_LENGTH <= length <= _MAX_LENGTH:
-                self._lose(
-                    f"sends what is not Modbus TCP ({data[begin : begin + _HEADER.size].hex(' ')}); check port:"
-                )
-                return
-            end = begin + 6 + length
-            if end > size:
-                break
-            self._deliver(transaction, unit, data[begin + _HEADER.size : end])
-            begin = end
-        self._partial = data[begin:]
-
-    def pause_writing(self) -> None:
-        self._lose("takes no more requests")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(f"broke the connection ({exc})" if exc else "closed the connection", exc)
-
-    def _deliver(self, transaction: int, unit: int, pdu: bytes) -> None:
-        asked_unit, answer = self._waiting.pop(transaction, (0, None))
-        if answer is None or answer.done():
-            self.discarded += 1
-            self._unasked += 1
-            if self._unasked > _MAX_UNASKED:
-                self._lose(f"sent {self._unasked} answers in a row that nobody waits for")
-        elif unit != asked_unit:
-            self.discarded += 1
-            answer.set_exception(
-                ExchangeError(f"{self._peer}: unit {unit} answered a request to unit {asked_unit}")
-            )
-        else:
-            self._unasked = 0
-            answer.set_result(pdu)
-
-    def _lose(self, what: str, cause: BaseException | None = None) -> None:
-        """Give the connection up: whoever waits, and whoever comes, hears why."""
-        if self.lost is not None:
-            return
-        self.lost = f"{self._peer} {what}; check the device, the network, and how many clients it allows"
-        for _, answer in self._waiting.values():
-            if not answer.done():
-                error = DeviceUnavailableError(self.lost)
-                error.__cause__ = cause
-                answer.set_exception(error)
-        self._waiting.clear()
-        self._partial = b""
-        self._transport.abort()
+    return Wire(f"tcp://{peer}", lambda: open_tcp(config.host, config.port))

@@ -200,6 +200,35 @@ def demo(
 
 
 @app.command()
+def simulate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An agent's YAML file, or a copy of it with signals and faults.")
+    ],
+    *,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Listen here; default: on loopback, for this computer alone.")
+    ] = "",
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="The first address gets this port, each further one the next; 0: free ones.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Another number, other signals and faults; the same, the same.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Stand in for the Modbus devices of FILE until Ctrl-C: with moving values, and faults if it has any."""
+    from edge_agent.cli.simulate import simulate as run_simulation
+
+    raise typer.Exit(run_simulation(file, host=host, port_base=port_base, seed=seed, as_json=as_json))
+
+
+@app.command()
 def version(*, as_json: Json = False) -> None:
     """Print the version."""
     from edge_agent import __version__

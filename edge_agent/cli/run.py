@@ -1,6 +1,7 @@
 """``edge-agent run``."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from edge_agent.registry import Registry
 
 _log = logging.getLogger(__name__)
 
+GARBAGE_THRESHOLD = 10_000
+"""Objects made and not yet released before the collector looks at them; Python's own is 700."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -26,6 +30,7 @@ def run_agent(config: Path) -> ExitCode:
     """
     options = load(config, Registry())
     logs.configure(options.ops.log_format, options.ops.log_level)
+    _spare_the_collector()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_stopped(Agent(options)))
@@ -33,6 +38,15 @@ def run_agent(config: Path) -> ExitCode:
         return _tell(list(_leaves(exc)))
     _log.info("agent stopped")
     return ExitCode.DONE
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from walking through modules and configuration again and again.
+
+    They stay for good, and readings make no cycles. Untold, it takes a third of the CPU at full load.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 async def _until_stopped(agent: Agent) -> None:

@@ -1,20 +1,16 @@
 """``edge-agent status``: asks the running agent over its control socket."""
 
 import json
-import os
-import socket
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from edge_agent.cli import table
+from edge_agent.cli.control import get_status, socket_of
 from edge_agent.cli.wording import ago, counted, local_time, reading_value, size
 from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Quality
-
-TIMEOUT_S = 10.0
 
 
 def show_status(config: Path | None, control_socket: Path | None, device: str, *, as_json: bool) -> None:
@@ -23,7 +19,7 @@ def show_status(config: Path | None, control_socket: Path | None, device: str, *
     Raises:
         EdgeAgentError: no agent answers there, or it has no such device.
     """
-    status = ask(control_socket or _socket_of(config))
+    status = get_status(control_socket or socket_of(config))
     if device:
         found = [entry for entry in status["devices"] if entry["id"] == device]
         if not found:
@@ -36,48 +32,6 @@ def show_status(config: Path | None, control_socket: Path | None, device: str, *
         _print_device(status)
     else:
         _print_agent(status)
-
-
-def ask(path: Path) -> dict[str, Any]:
-    """Return ``/status`` of the agent behind the Unix socket at ``path``.
-
-    Raises:
-        EdgeAgentError: nobody answers there; says what to do.
-    """
-    connection = _UnixConnection(path)
-    try:
-        connection.request("GET", "/status")
-        with connection.getresponse() as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
-    except PermissionError as exc:
-        raise EdgeAgentError(f"{path}: not allowed; use sudo, or join the group that owns the socket") from exc
-    except (OSError, HTTPException, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
-        raise EdgeAgentError(f"no agent answers at {path} ({reason}); is it running? see --socket") from exc
-    finally:
-        connection.close()
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("agent", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(str(self._path))
-
-
-def _socket_of(config: Path | None) -> Path:
-    if config is not None:
-        from edge_agent.config import load_local  # noqa: PLC0415 - slow, and seldom needed
-        from edge_agent.registry import Registry  # noqa: PLC0415 - as above
-
-        return load_local(config, Registry()).ops.control_socket
-    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/edge-agent"
-    return Path(folder) / "control.sock"
 
 
 def _print_agent(status: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from itertools import repeat
@@ -12,7 +12,9 @@ from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
 from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
+from edge_agent.collect.device_metrics import DeviceMetrics
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.probation import Probation
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
@@ -69,7 +71,8 @@ class DeviceSupervisor:
         self._told_refused: set[int] = set()
         self._last_failure = ""
         self._last_quality = Quality.BAD_COMMUNICATION_ERROR
-        self._unanswered = Unanswered(options.max_failures)
+        self._unanswered = Unanswered(options.max_failures, options.retry_max_s)
+        self._refused = Probation[int]()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
@@ -149,22 +152,21 @@ class DeviceSupervisor:
         schedule = Schedule(
             [interval_s for interval_s, _ in groups], self._clock.monotonic_s(), phase_of(self._options.id)
         )
-        refused: set[int] = set()
-        plans = [device.plan(points, refused) for _, points in groups]
+        plans = [device.plan(points, frozenset(self._refused)) for _, points in groups]
         failures = 0
         while True:
             due_s, group = schedule.next()
             await self._clock.sleep(due_s - self._clock.monotonic_s())
             self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
-            newly_refused, given_again = set[int](), set[int]()
+            known = frozenset(self._refused)
             for request in plans[group]:
-                # Any exchange finds a device that was lost: one that is never answered must not hide it.
-                if self._is_lost and request not in self._unanswered.untried(plans[group]):
+                if not self._is_due(request, plans):
                     continue
                 batch = await self._exchange(session, request)
+                now_s = self._clock.monotonic_s()
                 if batch is None:
                     failures += not self._unanswered.is_known(request)
-                    is_new = self._unanswered.failed(request)
+                    is_new = self._unanswered.failed(request, now_s)
                     # A device that was lost gets one chance only: on a shared line its silence costs the others.
                     if self._is_lost or failures >= self._options.max_failures:
                         raise DeviceUnavailableError(f"{self._last_failure} ({max(failures, 1)} in a row)")
@@ -173,17 +175,31 @@ class DeviceSupervisor:
                 else:
                     failures = 0
                     self._tell_answered(request)
-                    newly_refused |= batch.refused - refused
-                    if not refused.isdisjoint(request.points):
-                        given_again |= refused & _good(batch)
-            if newly_refused or given_again:
-                refused = (refused | newly_refused) - given_again
-                plans = [device.plan(points, refused) for _, points in groups]
+                    self._note_refused(batch, now_s)
+            if known != frozenset(self._refused):
+                plans = [device.plan(points, frozenset(self._refused)) for _, points in groups]
                 self._unanswered.forget()
-                self._tell_refused(newly_refused)
+                self._tell_refused(frozenset(self._refused) - known)
             skipped = schedule.done(group, self._clock.monotonic_s())
             if skipped:
                 self._metrics.overruns.inc(skipped)
+
+    def _is_due(self, request: Request, plans: Sequence[Sequence[Request]]) -> bool:
+        """Return whether ``request`` is asked now: what gives nothing or is refused is left alone for a while."""
+        if self._is_lost:  # any exchange finds it: one that is never answered must not hide it
+            return request in self._unanswered.untried([one for plan in plans for one in plan])
+        now_s = self._clock.monotonic_s()
+        return self._unanswered.is_due(request, now_s) and any(
+            self._refused.is_due(point, now_s) for point in request.points
+        )
+
+    def _note_refused(self, batch: ReadingBatch, now_s: float) -> None:
+        for point in batch.refused:
+            self._refused.failed(point, now_s)
+        if len(self._refused):
+            for point in _good(batch):
+                self._refused.passed(point)
+        self._metrics.refused_points.set(len(self._refused))
 
     async def _exchange(self, session: Session, request: Request) -> ReadingBatch | None:
         """Carry out one exchange; return None if it gave nothing."""
@@ -313,38 +329,3 @@ def _only_cancelled_when_asked() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise RuntimeError("a cancellation that nobody asked for came out of the driver") from exc
-
-
-class DeviceMetrics:
-    """The metrics of one device, resolved once."""
-
-    def __init__(self, metrics: Metrics, options: DeviceOptions) -> None:
-        device, protocol = options.id, options.spec.protocol
-        self.up = metrics.device_up.labels(device)
-        self.connects = metrics.connects.labels(device)
-        self.losses = metrics.losses.labels(device)
-        self.crashes = metrics.driver_crashes.labels(device)
-        self.exchanges = metrics.exchanges.labels(device)
-        self.exchange_failures = metrics.exchange_failures.labels(device)
-        self.overruns = metrics.overruns.labels(device)
-        self.readings = metrics.readings.labels(device)
-        self.readings_bad = metrics.readings_bad.labels(device)
-        self.readings_suppressed = metrics.readings_suppressed.labels(device)
-        self.last_reading = metrics.last_reading.labels(device)
-        self.exchange_seconds = metrics.exchange_seconds.labels(protocol)
-        self.lateness_seconds = metrics.lateness_seconds.labels(protocol)
-
-    def count(self, batch: ReadingBatch, kept: ReadingBatch) -> None:
-        """Count what a device gave and what of it was kept."""
-        count = len(batch)
-        self.readings.inc(count)
-        self.last_reading.set(batch.time_ns / 1e9)
-        bad = sum(
-            sum(status >> 31 for status in column.statuses)
-            for column in batch.columns
-            if column.statuses is not None
-        )
-        if bad:
-            self.readings_bad.inc(bad)
-        if kept is not batch:
-            self.readings_suppressed.inc(count - len(kept))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edge_agent.collect.probation import Probation
 from edge_agent.driver import Request
 
 
@@ -9,26 +10,40 @@ class Unanswered:
     """Failures in a row of each planned exchange, told by the points that it answers for; outlives sessions.
 
     An exchange that failed ``limit`` times in a row is *known*: its points are Bad, and it says nothing more about
-    the device as a whole.
+    the device as a whole. On a shared line its time-out costs the others, so it is tried only now and then.
+
+    Args:
+        limit: failures in a row that make an exchange known.
+        longest_s: between two tries of a known one.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, longest_s: float) -> None:
         self._limit = limit
+        self._probation = Probation[tuple[int, ...]](longest_s)
         self._failures: dict[tuple[int, ...], int] = {}
 
-    def failed(self, request: Request) -> bool:
+    def failed(self, request: Request, now_s: float) -> bool:
         """Count a failure; return whether it made the exchange known."""
         points = tuple(request.points)
         self._failures[points] = self._failures.get(points, 0) + 1
+        if self._failures[points] >= self._limit:
+            self._probation.failed(points, now_s)
         return self._failures[points] == self._limit
+
+    def is_due(self, request: Request, now_s: float) -> bool:
+        """Return whether an exchange may be tried."""
+        return self._probation.is_due(tuple(request.points), now_s)
 
     def answered(self, request: Request) -> None:
         """Forget the failures of one exchange."""
-        self._failures.pop(tuple(request.points), None)
+        points = tuple(request.points)
+        self._failures.pop(points, None)
+        self._probation.passed(points)
 
     def forget(self) -> None:
         """Begin anew, with other exchanges."""
         self._failures.clear()
+        self._probation.clear()
 
     @property
     def has_known(self) -> bool:

@@ -13,15 +13,20 @@ from edge_agent.identify.template import fill
 
 def check(document: Document, parts: Parts) -> None:
     """Report every contradiction between parts that are valid in themselves."""
-    _repeated(document, ("devices",), "id")
-    for position, _ in document.items("devices"):
-        _repeated(document, ("devices", position, "points"), "name")
+    check_names(document)
     _repeated(document, ("publishers",), "id")
     for position, publisher in parts.publishers.items():
         _check_tls(document, position, publisher, parts.directory)
         _check_session(document, position, publisher)
     _check_client_ids(document, parts)
     check_codes(document, parts)
+
+
+def check_names(document: Document) -> None:
+    """Report devices, and points of a device, that have the name of an earlier one."""
+    _repeated(document, ("devices",), "id")
+    for position, _ in document.items("devices"):
+        _repeated(document, ("devices", position, "points"), "name")
 
 
 def _repeated(document: Document, location: Location, key: str) -> None:

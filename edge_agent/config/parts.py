@@ -1,5 +1,6 @@
 """The sections and devices of a document, each validated by its model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -63,7 +64,7 @@ def take_apart(document: Document, directory: Path, registry: Registry) -> Parts
         publisher = validate(document, MqttModel, ("publishers", position))
         if publisher is not None:
             parts.publishers[position] = publisher
-    _validate_devices(document, parts, registry)
+    parts.devices = validate_devices(document, parts.directory, registry)
     return parts
 
 
@@ -81,8 +82,18 @@ def _check_top(document: Document) -> None:
             document.report((key,), wording.wrong_type(["a list"], found[1]))
 
 
-def _validate_devices(document: Document, parts: Parts, registry: Registry) -> None:
-    registry = registry.extended(_drivers_path(document, parts.directory))
+def validate_devices(
+    document: Document,
+    directory: Path,
+    registry: Registry,
+    model_of: Callable[[DriverSpec], type[DeviceModel] | None] = lambda spec: spec.config_model,
+) -> dict[int, tuple[DriverSpec, DeviceModel]]:
+    """Return the devices that are valid in themselves, by position, and report every mistake in the others.
+
+    ``model_of`` says what a device of a driver is validated against; None: not at all, and it is left out.
+    """
+    devices: dict[int, tuple[DriverSpec, DeviceModel]] = {}
+    registry = registry.extended(_drivers_path(document, directory))
     try:
         protocols = registry.protocols()
     except DriverLoadError as exc:
@@ -96,10 +107,11 @@ def _validate_devices(document: Document, parts: Parts, registry: Registry) -> N
             spec = _driver(document, (*at, "driver"), found[1].value, protocols, registry)
         if spec is None:
             validate(document, DeviceModel, at, allow_unknown_keys=True)
-        else:
-            device = validate(document, spec.config_model, at)
+        elif (model := model_of(spec)) is not None:
+            device = validate(document, model, at)
             if device is not None:
-                parts.devices[position] = (spec, _rooted(device, parts.directory))
+                devices[position] = (spec, _rooted(device, directory))
+    return devices
 
 
 def _driver(

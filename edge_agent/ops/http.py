@@ -1,6 +1,6 @@
 """The agent's own pages: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, over TCP and a Unix socket.
 
-They only show; nothing here changes anything. The pages are the same on both.
+They only show. What changes something, ``POST /actions/<name>``, is there on the Unix socket alone.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
 from edge_agent.ops.options import OpsOptions
 
 _log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class OpsServer:
         status: body of ``/status``; what JSON has no word for is printed with ``str``.
         live: reasons why the agent is not alive; empty = alive.
         ready: reasons why it is not ready; empty = ready.
+        actions: what may be asked for over the control socket.
 
     Attributes:
         started: set when both listeners accept connections.
@@ -60,12 +61,14 @@ class OpsServer:
         status: Callable[[], dict[str, object]],
         live: Reasons,
         ready: Reasons,
+        actions: Actions,
     ) -> None:
         self._options = options
         self._registry = registry
         self._status = status
         self._live = live
         self._ready = ready
+        self._actions = actions
         self.started = asyncio.Event()
         self.address: tuple[str, int] | None = None
 
@@ -75,21 +78,24 @@ class OpsServer:
         Raises:
             EdgeAgentError: the port or the socket cannot be had; says what to do.
         """
-        application = web.Application()
+        # Two of them, so that no mistake in a handler can bring an action to the TCP listener.
+        for_all, for_owners = self._pages(), self._pages()
+        for_owners.router.add_post("/actions/{name}", self._actions.post)
+        async with AsyncExitStack() as stack:
+            await self._listen_unix(await _runner(for_owners, stack), stack)
+            await self._listen_tcp(await _runner(for_all, stack))
+            self.started.set()
+            await asyncio.get_running_loop().create_future()
+        raise AssertionError("a future that nobody knows was resolved")
+
+    def _pages(self) -> web.Application:
+        application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.router.add_get("/", self._get_index)
         application.router.add_get("/metrics", self._get_metrics)
         application.router.add_get("/livez", _health(self._live))
         application.router.add_get("/readyz", _health(self._ready))
         application.router.add_get("/status", self._get_status)
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
-        async with AsyncExitStack() as stack:
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await self._listen_unix(runner, stack)
-            await self._listen_tcp(runner)
-            self.started.set()
-            await asyncio.get_running_loop().create_future()
-        raise AssertionError("a future that nobody knows was resolved")
+        return application
 
     async def _listen_tcp(self, runner: web.AppRunner) -> None:
         host, port = self._options.http_host, self._options.http_port
@@ -131,20 +137,28 @@ class OpsServer:
         return response
 
     async def _get_status(self, _request: web.Request) -> web.Response:
-        return _json(self._status())
+        return answer(self._status())
 
 
 def _health(reasons: Reasons) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def get(_request: web.Request) -> web.Response:
         why_not = reasons()
-        return _json({"ok": not why_not, "reasons": why_not}, status=503 if why_not else 200)
+        return answer({"ok": not why_not, "reasons": why_not}, status=503 if why_not else 200)
 
     return get
 
 
-def _json(body: object, status: int = 200) -> web.Response:
-    text = msgspec.json.encode(body, enc_hook=str)
-    return web.Response(body=text, status=status, content_type="application/json", charset="utf-8")
+async def _runner(application: web.Application, stack: AsyncExitStack) -> web.AppRunner:
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_SHUTDOWN_S,
+        handler_cancellation=True,  # an action stops when nobody waits for it any more
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    return runner
 
 
 def _bind(path: Path) -> tuple[socket.socket, int]:

@@ -12,7 +12,7 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 
-from edge_agent.driver import Device, Session
+from edge_agent.driver import Device, Estimate, Estimating, Session
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.model import Column, DataType, ReadingBatch, is_bad
 
@@ -48,6 +48,8 @@ def check_plan(device: Device) -> None:
     assert list(device.plan([], frozenset())) == [], "nothing to read, but a request"
     for request in device.plan(points, frozenset()):
         assert str(request), "a request does not print itself"
+        if isinstance(device, Estimating):
+            _check_estimate(device.estimate(request))
 
 
 async def check_closing(device: Device, within_s: float) -> None:
@@ -162,6 +164,12 @@ def _check_column(column: Column) -> None:
         assert (len(column.statuses), column.statuses.typecode) == (count, "I")
     if column.offsets_ns is not None:
         assert (len(column.offsets_ns), column.offsets_ns.typecode) == (count, "q")
+
+
+def _check_estimate(estimate: Estimate) -> None:
+    assert estimate.line, "an estimate names no line"
+    assert estimate.duration_s > 0, "an exchange that takes no time"
+    assert min(estimate.sent_bytes, estimate.received_bytes) > 0, "an exchange of nothing"
 
 
 def _each_once(device: Device, points: Sequence[int], refused: frozenset[int]) -> list[list[int]]:

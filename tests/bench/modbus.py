@@ -1,4 +1,8 @@
-"""Scenarios ``modbus-500x30``, ``modbus-10x100``: PLCs → agent → durable outbox → Mosquitto, each a process."""
+"""Scenarios ``modbus-…``: PLCs → agent → durable outbox → Mosquitto, each a process of its own.
+
+``modbus-max`` offers more than the agent can take, so that it always has work; what it gets done for each second
+of CPU is the figure. The others offer what a plant does.
+"""
 
 import subprocess
 import sys
@@ -36,6 +40,8 @@ SCENARIOS = (
     # Prototype figures: 7.8 % of a core at 9,890 readings/s for 10 × 100 at 100 ms.
     Scenario("modbus-500x30", 500, 30, 1000, 7.9),
     Scenario("modbus-10x100", 10, 100, 100, 7.9),
+    # 1,000,000 readings a second are offered. Prototype with a lean transport and an own MQTT client: 0.83 µs.
+    Scenario("modbus-max", 10, 1000, 10, 0.83),
 )
 
 
@@ -62,8 +68,9 @@ class Outcome:
             f"{self.readings / self.seconds:,.0f}",
             f"{self.acknowledged / self.seconds:,.0f}",
             f"{100 * self.cpu_s / self.seconds:.1f} %",
-            f"{cpu_us:.1f}",
-            f"{self.scenario.floor_us:.1f}",
+            f"{cpu_us:.2f}",
+            f"{1e6 / cpu_us:,.0f}",
+            f"{self.scenario.floor_us:.2f}",
             f"{cpu_us / self.scenario.floor_us:.1f}×",
             f"{self.overruns:.0f}",
             self.lateness_p99_ms,
@@ -72,8 +79,8 @@ class Outcome:
 
 
 HEADER = [
-    "scenario", "offered/s", "read/s", "acknowledged/s", "CPU of one core", "µs/reading", "prototype µs", "ratio",
-    "overruns", "lateness p99", "RSS MiB",
+    "scenario", "offered/s", "read/s", "acknowledged/s", "CPU of one core", "µs/reading", "readings/s per core",
+    "prototype µs", "ratio", "overruns", "lateness p99", "RSS MiB",
 ]  # fmt: skip
 
 

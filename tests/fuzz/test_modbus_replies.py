@@ -14,7 +14,8 @@ from edge_agent.testing.conformance import check_batch
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
-from edge_agent_modbus.transport import TcpTransport
+from edge_agent_modbus.tcp import TcpTransport
+from edge_agent_modbus.transport import Transport
 
 POINTS = [
     {"name": "word", "holding": 0, "type": "uint16"},
@@ -54,7 +55,7 @@ async def read(
 ) -> ReadingBatch | DriverError | TimeoutError:
     """Read all the points once, from a device that sends ``answers``, one after each request, each in pieces."""
 
-    async def open_wire() -> TcpTransport:
+    async def open_wire() -> Transport:
         protocol = TcpTransport("wire")
         protocol.connection_made(Wire(protocol, answers))
         return protocol
@@ -62,7 +63,7 @@ async def read(
     context = FakeContext()
     config = {"id": "d", "driver": "modbus", "host": "wire", "points": POINTS}
     device = ModbusUnit(context, ModbusDevice.model_validate(config))
-    device._line = context.line("wire", open_wire, TcpTransport.close)
+    device._line = context.line("wire", open_wire, lambda transport: transport.close())
     session = await device.connect()
     (request,) = device.plan(device.polled, frozenset())
     try:

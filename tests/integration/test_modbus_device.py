@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,39 +22,6 @@ from tests.servers.modbus_server import (
     reply,
     scripted_server,
 )
-
-ORDERS: dict[str, Callable[[bytes], bytes]] = {
-    "ABCD": lambda body: body,
-    "CDAB": lambda body: b"".join(body[i : i + 2] for i in range(len(body) - 2, -1, -2)),
-    "BADC": lambda body: b"".join(body[i : i + 2][::-1] for i in range(0, len(body), 2)),
-    "DCBA": lambda body: body[::-1],
-}
-TYPES = {
-    "int16": (">h", -12345),
-    "uint16": (">H", 54321),
-    "int32": (">i", -123456789),
-    "uint32": (">I", 3123456789),
-    "int64": (">q", -1234567890123456789),
-    "uint64": (">Q", 12345678901234567890),
-    "float32": (">f", -1.5e-3),
-    "float64": (">d", 1.23456789e200),
-}
-
-
-@pytest.mark.parametrize("table", ["holding", "input"])
-async def test_all_types_in_all_orders(table: str) -> None:
-    points: list[dict[str, Any]] = []
-    expected: list[float] = []
-    body = b""
-    for word, (layout, value) in TYPES.items():
-        for order, arrange in ORDERS.items():
-            points.append({table: 40 + len(body) // 2, "type": word, "byte_order": order})
-            body += arrange(struct.pack(layout, value))
-            expected.append(struct.unpack(layout, struct.pack(layout, value))[0])
-    function = {"holding": 3, "input": 4}[table]
-    with libmodbus_server(registers={(1, function, 40): body}) as server:
-        got = await read_once(unit(server.port, points))
-    assert [got[index] for index in range(len(points))] == expected
 
 
 async def test_strings_bits_and_scaled_values() -> None:
@@ -174,19 +140,29 @@ async def test_trouble_in_the_device_makes_readings_bad_and_refuses_nothing(code
         batch = await session.read(device.plan(device.polled, frozenset())[0])
         await session.close()
     assert (values(batch), batch.refused) == ({0: status, 1: status}, frozenset())
-    assert len(server.requests) == 1, "searched for a point where the whole device is in trouble"
+    most = 3 if code == 4 else 1
+    assert len(server.requests) == most, "searched for a point where the whole device is in trouble"
 
 
 @pytest.mark.parametrize("code", [5, 6])
-async def test_a_busy_device_gives_nothing_now_and_goes_on(code: int) -> None:
+async def test_a_busy_device_is_asked_again_in_the_same_read(code: int) -> None:
     async with scripted_server(
         lambda request, n: registers_reply(request) if n else reply(request, bytes([0x83, code]))
     ) as server:
         device = unit(server.port, words(4))
         session = await device.connect()
-        with pytest.raises(ExchangeError, match=f"exception {code}"):
-            await read_all(device, session)
         assert await read_all(device, session) == {0: 4}
+        assert len(server.requests) == 2
+        await session.close()
+
+
+async def test_a_device_that_stays_busy_gives_nothing_and_is_not_asked_without_end() -> None:
+    async with scripted_server(lambda request, _: reply(request, b"\x83\x06")) as server:
+        device = unit(server.port, words(4), timeout="1s")
+        session = await device.connect()
+        with pytest.raises(ExchangeError, match="busy \\(exception 6\\)"):
+            await read_all(device, session)
+        assert len(server.requests) <= 4
         await session.close()
 
 
@@ -263,3 +239,24 @@ async def test_closing_twice_takes_no_neighbour_off_the_line() -> None:
         assert await read_all(second, two) == {0: 2002}
         await two.close()
         assert transport_of(two).lost is not None, "the last one left the light on"
+
+
+async def test_the_time_of_answers_is_measured_for_the_plans_to_come() -> None:
+    clock = FakeClock()
+
+    def slow(request: bytes, _: int) -> bytes:
+        clock._monotonic_s += 0.04
+        return registers_reply(request)
+
+    async with scripted_server(slow) as server:
+        context = FakeContext(clock=clock)
+        config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": server.port}
+        points = [{"name": "p", "holding": 1, "type": "uint16"}]
+        device = ModbusUnit(context, ModbusDevice.model_validate(config | {"points": points}))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        for _ in range(30):
+            await session.read(request)
+        await session.close()
+    assert dict(context.state) == {"answer_time_us": "50000"}
+    assert device.estimate(request).duration_s == pytest.approx(0.05, rel=0.01)

@@ -1,6 +1,7 @@
-"""Defects that other gateways have, as tests."""
+"""Defects that other gateways have, as tests; what is a matter of data is a folder in tests/cases/modbus."""
 
 import asyncio
+import struct
 
 import pytest
 
@@ -9,14 +10,7 @@ from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import Quality
 from edge_agent_modbus.pdu import read_pdu
 from tests.servers.modbus_device import read_all, read_once, transport_of, unit, values, words
-from tests.servers.modbus_server import libmodbus_server, registers_reply, scripted_server
-
-
-async def test_peer_defect_01_no_value_under_another_name_when_the_middle_chunk_fails() -> None:
-    with libmodbus_server(illegal=[(1, 3, 125, 249)]) as server:
-        got = await read_once(unit(server.port, words(*range(375)), timeout="30s"))
-    assert {got.pop(i) for i in range(125, 250)} == {Quality.BAD_NODE_ID_UNKNOWN}
-    assert got == {i: 1000 + i for i in range(375) if not 125 <= i < 250}
+from tests.servers.modbus_server import libmodbus_server, registers_reply, reply, scripted_server
 
 
 async def test_peer_defect_08_a_dead_unit_costs_neither_its_namesake_nor_its_neighbours() -> None:
@@ -83,30 +77,71 @@ async def test_peer_defect_15_many_failures_do_not_keep_the_driver_from_coming_b
         assert await read_once(device) == {0: 3}
 
 
-async def test_peer_defect_16_adjacent_coils_of_one_reply_are_bits_not_bytes() -> None:
-    addresses = range(3, 40)
-    with libmodbus_server() as server:
-        device = unit(server.port, [{"coil": address} for address in addresses])
-        assert [str(request) for request in device.plan(device.polled, frozenset())] == [
-            "unit 1 FC1 coil 3..39 (37 coils): 37 points"
-        ]
-        got = await read_once(device)
-    assert got == {index: (address // 3 + 1) & 1 for index, address in enumerate(addresses)}
-
-
-async def test_peer_defect_18_the_requests_on_the_wire_are_the_printed_plan() -> None:
+@pytest.mark.parametrize("read_gaps", [True, False])
+async def test_peer_defect_18_the_requests_on_the_wire_are_the_printed_plan(*, read_gaps: bool) -> None:
     points = [*words(*range(200), 300, 301, 305), {"coil": 9}, {"coil": 10}, {"input": 0, "type": "LREAL"}]
     with libmodbus_server() as server:
-        device = unit(server.port, points, unit=9)
+        device = unit(server.port, points, unit=9, read_gaps=read_gaps)
         plan = device.plan(device.polled, frozenset())
         await read_once(device)
         on_the_wire = server.requests()
     assert [read_pdu(*request[1:]) for request in on_the_wire] == [request.pdu for request in plan]  # type: ignore[arg-type]
+    gap = ["unit 9 FC3 holding 300..305 (6 registers, 3 of them in gaps): 3 points"]
+    no_gap = [
+        "unit 9 FC3 holding 300..301 (2 registers): 2 points",
+        "unit 9 FC3 holding 305..305 (1 register): 1 point",
+    ]
     assert [str(request) for request in plan] == [
         "unit 9 FC1 coil 9..10 (2 coils): 2 points",
         "unit 9 FC3 holding 0..124 (125 registers): 125 points",
         "unit 9 FC3 holding 125..199 (75 registers): 75 points",
-        "unit 9 FC3 holding 300..301 (2 registers): 2 points",
-        "unit 9 FC3 holding 305..305 (1 register): 1 point",
+        *(gap if read_gaps else no_gap),
         "unit 9 FC4 input 0..3 (4 registers): 1 point",
     ]
+
+
+async def test_peer_defect_18_the_bytes_on_the_wire_are_the_printed_ones() -> None:
+    answers: list[bytes] = []
+
+    def serve(request: bytes, _: int) -> bytes:
+        function, _, count = struct.unpack_from(">BHH", request, 7)
+        size_bytes = (count + 7) // 8 if function < 3 else 2 * count
+        answers.append(reply(request, bytes([function, size_bytes]) + bytes(size_bytes)))
+        return answers[-1]
+
+    points = [
+        *words(*range(130), 140),
+        {"coil": 1},
+        {"discrete": 3},
+        {"discrete": 12},
+        {"input": 9, "type": "LINT"},
+    ]
+    async with scripted_server(serve) as server:
+        device = unit(server.port, points)
+        estimates = [device.estimate(request) for request in device.plan(device.polled, frozenset())]
+        await read_once(device)
+    assert [estimate.sent_bytes for estimate in estimates] == [len(request) for request in server.requests]
+    assert [estimate.received_bytes for estimate in estimates] == [len(answer) for answer in answers]
+    assert {estimate.line for estimate in estimates} == {f"tcp://127.0.0.1:{server.port}"}
+
+
+async def test_a_gap_that_the_device_refuses_costs_no_reading_and_few_requests() -> None:
+    addresses = range(0, 120, 5)
+    with libmodbus_server(illegal=[(1, 3, 52, 53)]) as server:
+        device = unit(server.port, words(*addresses))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        asked = []
+        for _ in range(3):
+            batch = await session.read(request)
+            assert values(batch) == {index: 1000 + address for index, address in enumerate(addresses)}
+            assert batch.refused == frozenset(), "no point is at fault"
+            asked.append(len(server.requests()))
+        await session.close()
+        plan = [str(request) for request in device.plan(device.polled, frozenset())]
+    assert plan == [
+        "unit 1 FC3 holding 0..50 (51 registers, 40 of them in gaps): 11 points",
+        "unit 1 FC3 holding 55..115 (61 registers, 48 of them in gaps): 13 points",
+    ], "the next session searches again"
+    assert asked[0] <= 1 + 2 * 5, "more than 2·log2(24) requests to find it"
+    assert asked[2] - asked[1] == asked[1] - asked[0] <= 6, "searched again for what is known"

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.metrics import Metrics
+from edge_agent.ops.actions import Actions
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.options import OpsOptions
 from edge_agent.testing.eventually import eventually
@@ -31,6 +32,7 @@ class Served:
         self.socket_path = run_dir / "run" / "control.sock"
         self.metrics = Metrics()
         self.status: dict[str, object] = {"gateway": "gw-01", "path": run_dir, "value": float("nan")}
+        self.actions = Actions()
         self.not_live: list[str] = []
         self.not_ready: list[str] = []
         self.server = OpsServer(
@@ -39,6 +41,7 @@ class Served:
             status=lambda: self.status,
             live=lambda: self.not_live,
             ready=lambda: self.not_ready,
+            actions=self.actions,
         )
 
     @property

@@ -10,7 +10,7 @@ from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus import DRIVER
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
-from edge_agent_modbus.transport import TcpTransport
+from edge_agent_modbus.transport import Transport
 
 
 def unit(port: int, points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any) -> ModbusUnit:
@@ -50,6 +50,6 @@ async def read_once(device: ModbusUnit) -> dict[int, Any]:
         await session.close()
 
 
-def transport_of(session: Session) -> TcpTransport:
+def transport_of(session: Session) -> Transport:
     assert isinstance(session, ModbusSession)
     return session._transport

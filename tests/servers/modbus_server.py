@@ -62,7 +62,7 @@ def libmodbus_server(
     options += [("most", f"{unit}:{count}") for unit, count in (most or {}).items()]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "requests"
-        command = [str(_binary()), str(log), *(word for option in options for word in option)]
+        command = [str(libmodbus_program(_SOURCE)), str(log), *(word for option in options for word in option)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -73,16 +73,16 @@ def libmodbus_server(
 
 
 @cache
-def _binary() -> Path:
-    """Compile the server, once for each version of its source."""
-    binary = _BUILD / f"libmodbus_server-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:16]}"
+def libmodbus_program(source: Path) -> Path:
+    """Compile a C program on libmodbus, once for each version of its source."""
+    binary = _BUILD / f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     if not binary.exists():
         _BUILD.mkdir(exist_ok=True)
         unfinished = binary.with_suffix(f".{os.getpid()}")
         flags = subprocess.run(
             ["pkg-config", "--cflags", "--libs", "libmodbus"], check=True, capture_output=True, text=True
         ).stdout.split()
-        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(unfinished), str(_SOURCE), *flags]
+        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(unfinished), str(source), *flags]
         subprocess.run(command, check=True)
         unfinished.replace(binary)
     return binary

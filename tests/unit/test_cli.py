@@ -138,10 +138,12 @@ def test_check_plan_prints_each_exchange_of_each_interval(edge_agent: Main, conf
     assert code == 0
     assert re.fullmatch(
         r"\npress-01 every 1s: 2 requests\n"
-        r"  unit 1 FC1 .+: 1 point\n"
-        r"  unit 1 FC3 .+: 1 point\n"
+        r"  unit 1 FC1 .+: 1 point; 12 \+ 10 bytes, 1 ms\n    door\n"
+        r"  unit 1 FC3 .+: 1 point; 12 \+ 1[13] bytes, 1 ms\n    temperature\n"
         r"\npress-01 every 10s: 1 request\n"
-        r"  unit 1 FC3 .+: 1 point\n",
+        r"  unit 1 FC3 .+: 1 point; 12 \+ 1[13] bytes, 1 ms\n    pressure\n"
+        r"\nline\tdevices\trequests\tall once\tbusy\tlate ones every\n"
+        r"tcp://.+:502\t1\t3\t3\.01 ms\t0\.21%\t\n",
         plan,
     )
 
@@ -153,6 +155,27 @@ def test_check_as_json_names_the_points_of_each_exchange(edge_agent: Main, confi
     assert [
         (poll["interval_s"], [request["points"] for request in poll["requests"]]) for poll in device["plan"]
     ] == [(1.0, [["door"], ["temperature"]]), (10.0, [["pressure"]])]
+    assert device["plan"][0]["requests"][0].keys() == {
+        "request", "points", "line", "sent_bytes", "received_bytes", "duration_s"
+    }  # fmt: skip
+    (line,) = json.loads(output)["lines"]
+    assert (line["devices"], line["requests"], line["late"], line["advice"]) == (["press-01"], 3, [], None)
+
+
+def test_check_warns_of_intervals_that_a_line_cannot_meet(edge_agent: Main, config: Path) -> None:
+    config.write_text(config.read_text().replace("interval: 1s", "interval: 10ms"))
+    with config.open("a") as file:
+        for number in range(2, 32):
+            file.write(
+                f"  - {{id: press-{number:02}, driver: modbus, host: 192.0.2.1, unit: {number}, interval: 10ms, "
+                "points: [{name: p, coil: 1}]}\n"
+            )
+    code, output, errors = edge_agent("check", config)
+    assert code == 0
+    assert "nothing wrong" in output
+    assert re.search(
+        r"warning: line tcp://.+: 3[01] devices every 10ms need .+; raise the interval to .+ms", errors
+    )
 
 
 def test_check_counts_identifier_codes(edge_agent: Main, config: Path) -> None:
@@ -255,7 +278,7 @@ def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
     ]
     body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
     body |= {"config": {"file": "a.yaml"}, "insecure": [], "devices": devices, "publishers": publishers}
-    monkeypatch.setattr(status, "ask", lambda _: body)
+    monkeypatch.setattr(status, "get_status", lambda _: body)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")

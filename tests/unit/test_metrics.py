@@ -28,6 +28,7 @@ COUNTED_GAUGES = {
     "outbox_owed_readings",
     "outbox_pending_readings",
     "outbox_pending_rows",
+    "refused_points",
     "replay_pending_readings",
     "replay_rate",
 }

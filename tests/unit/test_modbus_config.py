@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from edge_agent_modbus.config import ModbusDevice, ModbusPoint
+from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import ByteOrder, ValueType
 from edge_agent_modbus.pdu import Table
+from edge_agent_modbus.point import ModbusPoint
 
 
 def point(**keys: Any) -> ModbusPoint:
@@ -97,14 +99,57 @@ def test_types_by_our_name_and_by_iec_name(word: str, value_type: ValueType) -> 
     [
         ({"holding": 0}, "write type:, such as uint16"),
         ({"holding": 0, "type": "flaot32"}, "unknown type 'flaot32'; did you mean 'float32'?"),
-        ({"holding": 0, "type": "decimal"}, "unknown type 'decimal'; known are bool, int16"),
+        ({"holding": 0, "type": "decimal"}, "unknown type 'decimal'; known are bool, int8"),
         ({"holding": 0, "type": "bool"}, "write bit: 0"),
         ({"holding": 0, "type": "uint16", "bit": 3}, "leave type out, or leave bit out"),
         ({"holding": 0, "bit": 16}, "less than or equal to 15"),
         ({"holding": 0, "bit": 1, "scale": 2.0}, "scale: has no meaning for a bit"),
         ({"holding": 0, "type": "string"}, "needs length: in bytes"),
         ({"holding": 0, "type": "string", "length": 251}, "less than or equal to 250"),
-        ({"holding": 0, "type": "string", "length": 4, "byte_order": "CDAB"}, "has no word order"),
+        (
+            {"holding": 0, "type": "uint16", "encoding": "gbk"},
+            "encoding: has no meaning for a number of",
+        ),
+        (
+            {"holding": 0, "type": "string", "length": 4, "encoding": "utf-7"},
+            "'utf-8', 'ascii', 'latin-1'",
+        ),
+        ({"holding": 0, "type": "bytes", "length": 4, "encoding": "gbk"}, "encoding: has no meaning for bytes"),
+        (
+            {"holding": 0, "type": "int8", "byte_order": "BADC"},
+            "byte_order: has no meaning for a number",
+        ),
+        ({"holding": 0, "type": "int16", "byte": "high"}, "byte: has no meaning for a number of type int16"),
+        ({"holding": 0, "type": "int8", "byte": "upper"}, "'high' or 'low'"),
+        ({"holding": 0, "type": "int16", "mask": 3}, "mask: has no meaning for a number of type int16"),
+        ({"holding": 0, "type": "uint16", "mask": 0x10000}, "more than the 16 bits of uint16"),
+        ({"holding": 0, "type": "uint16", "invalid": [0x10000]}, "65536 is no uint16"),
+        ({"holding": 0, "type": "int16", "invalid": [-0.5]}, "-0.5 is no int16"),
+        ({"holding": 0, "type": "float32", "invalid": [1e39]}, "no finite float32"),
+        ({"holding": 0, "type": "float32", "invalid": [float("nan")]}, "NaN and infinities are Bad anyway"),
+        ({"holding": 0, "type": "int16", "valid": [3, 3]}, "the least comes first"),
+        ({"holding": 0, "type": "int16", "valid": [3]}, "at least 2"),
+        (
+            {"holding": 0, "type": "float32", "labels": {1: "run"}},
+            "labels: has no meaning for a number of",
+        ),
+        ({"holding": 0, "type": "uint16", "labels": {1: "run"}, "scale": 2.0}, "scale: has no meaning for a text"),
+        (
+            {"holding": 0, "type": "uint16", "labels": {1: "run"}, "bits": {1: "a"}},
+            "bits: has no meaning",
+        ),
+        ({"holding": 0, "type": "uint16", "labels": {65536: "run"}}, "labels: 65536 never comes"),
+        ({"coil": 0, "labels": {2: "run"}}, "labels: 2 never comes: the numbers are 0 to 1"),
+        ({"holding": 0, "type": "uint16", "labels": {1: ""}}, "at least 1 character"),
+        ({"holding": 0, "type": "uint16", "bits": {16: "a"}}, "uint16 has the bits 0 to 15"),
+        ({"holding": 0, "type": "uint16", "bits": {1: "a|b"}}, "should match pattern"),
+        ({"holding": 0, "type": "time_bcd", "time_zone": "Mars/Base"}, "'Mars/Base' is not a time zone"),
+        ({"holding": 0, "type": "time_bcd", "time_zone": "../etc/passwd"}, "is not a time zone"),
+        (
+            {"holding": 0, "type": "unix_seconds", "time_zone": "Asia/Shanghai"},
+            "time_zone: has no meaning",
+        ),
+        ({"holding": 0, "type": "s7_dtl", "length": 12}, "length: has no meaning for a time of type s7_dtl"),
         ({"holding": 0, "type": "string", "length": 4, "scale": 2.0}, "scale: has no meaning for string"),
         ({"holding": 0, "type": "int16", "length": 4}, "length: has no meaning"),
         ({"holding": 0, "type": "int16", "scale": 0}, "would make every value the same"),
@@ -157,3 +202,32 @@ def test_limits_of_the_protocol_hold(keys: dict[str, int]) -> None:
 def test_a_point_larger_than_the_device_gives_is_refused_by_name() -> None:
     with pytest.raises(ValidationError, match="point p has 4 registers, which is more than max_registers: 3"):
         device(max_registers=3, points=[{"name": "p", "holding": 0, "type": "LREAL"}])
+
+
+def test_the_schema_takes_the_words_for_types_that_the_driver_takes() -> None:
+    written = ModbusPoint.model_json_schema()["properties"]["type"]
+    validator = Draft202012Validator(written)
+    words, pattern = written["anyOf"]
+    assert {"int16", "REAL", "s7_dtl"} <= set(words["enum"])
+    for word in [*words["enum"], "Real", "INT16", "dWord", "Unix_Seconds64"]:
+        assert validator.is_valid(word)
+        more = {"bool": {"bit": 1}, "string": {"length": 4}, "bytes": {"length": 4}}.get(word, {})
+        assert point(holding=0, type=word, **more).type is not None
+    for word in ("decimal", "int", "REAL ", "reall"):
+        assert validator.is_valid(word) is (word == "int")
+    assert "(?" not in pattern["pattern"], "not valid in ECMAScript"
+
+
+def test_quirks_lower_the_limits_and_tell_which_tables_there_are() -> None:
+    assert device(quirks="eastron-sdm", points=[{"name": "p", "input": 0, "type": "REAL"}]).limits.registers == 50
+    assert device(quirks="one-register", max_coils=1).limits.coils == 1
+    with pytest.raises(
+        ValidationError, match="max_registers: 60 is more than quirks: eastron-sdm takes, which is 50"
+    ):
+        device(quirks="eastron-sdm", max_registers=60)
+    with pytest.raises(
+        ValidationError, match="that a device of quirks: pilot-spm93 does not have: input; it has coil"
+    ):
+        device(quirks="pilot-spm93", points=[{"name": "p", "input": 0, "type": "REAL"}])
+    with pytest.raises(ValidationError, match="unknown quirks 'eastron'; did you mean 'eastron-sdm'"):
+        device(quirks="eastron")

@@ -1,13 +1,15 @@
 """How points become requests."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
 from edge_agent.errors import ExchangeError
+from edge_agent_modbus.cost import LineSpeed
 from edge_agent_modbus.decode import Source, ValueType
 from edge_agent_modbus.pdu import ExceptionReply, Table, read_payload, read_pdu
-from edge_agent_modbus.plan import Limits, ReadRequest, plan_reads
+from edge_agent_modbus.plan import Gap, Limits, ReadRequest, gap_between, plan_reads
 
 
 def plan(*sources: Source, refused: frozenset[int] = frozenset(), limits: Limits | None = None) -> list[str]:
@@ -39,6 +41,70 @@ def test_gaps_are_not_read() -> None:
         "unit 1 FC3 holding 0..1 (2 registers): 2 points",
         "unit 1 FC3 holding 3..3 (1 register): 1 point",
     ]
+
+
+def filled(*sources: Source, speed: LineSpeed | None = None, barred: tuple[Gap, ...] = ()) -> list[str]:
+    requests = plan_reads(1, sources, frozenset(), Limits(gaps=True), speed=speed or LineSpeed(), barred=barred)
+    return [str(request) for request in requests]
+
+
+def test_a_gap_is_read_where_that_takes_less_time_than_another_request() -> None:
+    both = ["unit 1 FC3 holding 0..31 (32 registers, 30 of them in gaps): 2 points"]
+    assert filled(*words(0, 31)) == both, "a round trip is worth thousands of registers"
+    slow = LineSpeed.serial(9600)  # 26 ms a request, 2.3 ms a register
+    assert len(filled(*words(0, 31), speed=slow)) == 2
+    assert filled(*words(0, 5), speed=slow) == [
+        "unit 1 FC3 holding 0..5 (6 registers, 4 of them in gaps): 2 points"
+    ]
+    assert filled(*words(0, 31), speed=LineSpeed.serial(9600, pause_s=0.1)) == both
+
+
+def test_coils_cost_by_the_byte() -> None:
+    slow = LineSpeed(answer_ns=0)  # a request is 21 bytes, and nothing else
+    both = [Source(i, Table.COIL, address, ValueType.BOOL) for i, address in enumerate((0, 183))]
+    assert len(filled(*both, speed=slow)) == 1, "23 bytes of data, not one in each of two and 21 more"
+    assert len(filled(both[0], replace(both[1], address=184), speed=slow)) == 2
+
+
+def test_requests_are_cut_where_the_widest_gap_is() -> None:
+    assert filled(*words(*range(50), 110, *range(150, 200)), speed=LineSpeed.serial(115200)) == [
+        "unit 1 FC3 holding 0..49 (50 registers): 50 points",
+        "unit 1 FC3 holding 110..199 (90 registers, 39 of them in gaps): 51 points",
+    ]
+
+
+def test_a_gap_that_the_device_refuses_is_not_read_again() -> None:
+    barred = Gap(Table.HOLDING, 7, 9)
+    assert len(filled(*words(0, 6, 9, 12), barred=(barred,))) == 2
+    assert len(filled(*words(0, 6, 7, 9, 12), barred=(barred,))) == 2
+    assert len(filled(*words(0, 6, 7, 8, 9, 12), barred=(barred,))) == 1, "points are asked for all the same"
+    assert len(filled(*words(0, 7), barred=(barred,))) == len(filled(*words(8, 12), barred=(barred,))) == 1, (
+        "beside"
+    )
+    assert len(filled(*words(0, 6, 9, 12), barred=(barred._replace(table=Table.INPUT),))) == 1
+
+
+def test_halves_that_are_both_answered_tell_which_gap_is_refused() -> None:
+    (request,) = plan_reads(1, words(0, 10, 20, 30), frozenset(), Limits(gaps=True))
+    lower, upper = request.split()
+    assert (str(lower), str(upper)) == (
+        "unit 1 FC3 holding 0..10 (11 registers, 9 of them in gaps): 2 points",
+        "unit 1 FC3 holding 20..30 (11 registers, 9 of them in gaps): 2 points",
+    )
+    assert gap_between(lower, upper) == Gap(Table.HOLDING, 11, 20)
+    (whole,) = plan_reads(1, words(0, 1), frozenset(), Limits())
+    assert gap_between(*whole.split()) is None
+
+
+def test_times_and_sizes_are_those_of_the_standard() -> None:
+    assert (LineSpeed().sent_bytes, LineSpeed().received_bytes(Table.INPUT, 125)) == (12, 259)
+    assert LineSpeed().received_bytes(Table.COIL, 9) == 11
+    rtu = LineSpeed.serial(9600, character_bits=10, turn_around_ns=0)  # Serial Line V1.02 §2.5.1
+    assert (rtu.sent_bytes, rtu.received_bytes(Table.HOLDING, 125)) == (8, 255)
+    assert rtu.exchange_ns(Table.HOLDING, 2) == pytest.approx((8 + 9 + 2 * 3.5) * 10 / 9600 * 1e9, rel=1e-4)
+    assert LineSpeed.serial(115200, turn_around_ns=0).wait_ns == 2 * 1_750_000
+    plain = LineSpeed.serial(9600, is_ascii=True)
+    assert (plain.sent_bytes, plain.received_bytes(Table.HOLDING, 1)) == (17, 15)  # ":010300000001FB" and CR LF
 
 
 def test_tables_do_not_mix() -> None:

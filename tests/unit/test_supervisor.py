@@ -255,7 +255,7 @@ async def test_points_whose_exchange_fails_among_others_that_do_not_become_bad_o
         assert bench.current.latest(2).status == Quality.BAD_COMMUNICATION_ERROR
         assert bench.current.latest(0).value == 7
         plant.silent = False
-        await bench.clock.advance(1)
+        await bench.clock.advance(60)
         assert bench.current.latest(2).value == 7
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "points get no answer"
@@ -299,12 +299,52 @@ async def test_a_point_that_the_device_gives_again_shares_its_exchange_again() -
     plant = Learner(refuses=frozenset({0, 1, 2}))
     bench = Bench(plant)
     async with bench.running():
-        await bench.clock.advance(3)
-        assert plant.reads[-3:] == [[0], [1], [2]]
+        await bench.clock.advance(30)
+        assert plant.reads[1:] == [[0], [1], [2]]
         plant.refuses = frozenset({1})
-        await bench.clock.advance(3)
-        assert plant.reads[-2:] == [[0, 2], [1]]
+        await bench.clock.advance(61)
+        assert plant.reads[-2:] == [[2], [0, 2]]
+        await bench.clock.advance(180)
+        assert plant.reads.count([1]) == 3
     assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1})]
+
+
+async def test_refused_points_are_tried_later_each_time_and_kept_bad_meanwhile() -> None:
+    class Refusing(Plant):
+        def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
+            shared = [point for point in points if point not in refused]
+            return [AskedFor(shared), *(AskedFor([point]) for point in sorted(refused))]
+
+        async def read(self, request: Request) -> ReadingBatch:
+            batch = await super().read(request)
+            if 1 in request.points:
+                probes.append(round(bench.clock.monotonic_s()))
+            return replace(batch, refused=self.refuses & set(request.points))
+
+    probes: list[int] = []
+    bench = Bench(Refusing(refuses=frozenset({1})))
+    async with bench.running():
+        await bench.clock.advance(4 * 3600)
+        assert bench.current.latest(1).status == Quality.BAD_NOT_READABLE
+        assert bench.current.latest(0).value == 7
+        assert bench.value("refused_points") == 1
+    pauses_s = [b - a for a, b in pairwise(probes)]
+    assert pauses_s[:6] == [30, 60, 120, 240, 480, 960]
+    assert set(pauses_s[6:]) == {1800}
+
+
+async def test_an_exchange_that_is_known_to_be_silent_costs_a_time_out_now_and_then_only() -> None:
+    class Counting(TwoBlocks):
+        async def read(self, request: Request) -> ReadingBatch:
+            tries.append(list(request.points))
+            return await super().read(request)
+
+    tries: list[list[int]] = []
+    bench = Bench(Counting())
+    async with bench.running():
+        await bench.clock.advance(600)
+    assert tries.count([0, 1]) >= 590
+    assert 3 < tries.count([2]) <= 3 + 600 // 60 + 1
 
 
 async def test_points_that_every_session_finds_refused_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

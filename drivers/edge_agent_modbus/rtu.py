@@ -1,0 +1,197 @@
+"""Modbus RTU on a serial port or a socket: frames without a number, so an answer must prove whose it is.
+
+Source: MODBUS over Serial Line Specification and Implementation Guide V1.02.
+Why it is not pymodbus's: docs/adr/0011-modbus-rtu.md.
+
+A server answers its requests in their order. After one that was not answered, a late answer may still come. Before
+the next request of the same function, the unit is asked for something that no late answer can be taken for,
+a *fence* (function 8, an echo): once that is answered, by an echo or an exception, nothing older comes.
+"""
+
+import asyncio
+import struct
+from typing import cast
+
+from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent_modbus.pdu import repeats_safely
+from edge_agent_modbus.serial_port import SerialModel, open_port
+from edge_agent_modbus.tcp import connect, notice_loss
+
+_EXCEPTION = 0x80
+_EXCEPTION_BYTES = 5  # unit, function, code, CRC
+_REPLY_BYTES = {5: 8, 6: 8, 8: 8, 15: 8, 16: 8, 22: 10}  # MODBUS Application Protocol V1.1b3 §6
+_READS = {1, 2, 3, 4}
+_FENCE = struct.Struct(">BHH")  # §6.8.1: function 8, sub-function 0 returns the data
+_FENCE_FUNCTION = 8
+_LATEST_S = 10.0  # after its request, an answer comes no more: for units that ignore the fence
+_GAP_S = 0.05  # adapters and gateways deliver a frame in pieces; a real gap is longer
+_MAX_BYTES = 1024  # of answers, before what waits is noise
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0xA001 if value & 1 else 0)  # noqa: PLW2901 - §6.2.2: bit by bit
+        table.append(value)
+    return tuple(table)
+
+
+_CRC = _crc_table()
+
+
+def crc(data: bytes) -> bytes:
+    """Return the check of a frame as it is sent, low byte first (§6.2.2)."""
+    value = 0xFFFF
+    for byte in data:
+        value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
+    return value.to_bytes(2, "little")
+
+
+def reply_bytes(pdu: bytes) -> int:
+    """Return the size of the frame that answers a request with data; 0: it depends on the answer."""
+    if pdu[0] in _READS:
+        count = int.from_bytes(pdu[3:5])
+        return 5 + ((count + 7) // 8 if pdu[0] <= 2 else 2 * count)  # noqa: PLR2004 - coils, discrete inputs
+    return _REPLY_BYTES.get(pdu[0], 0)
+
+
+async def open_serial(settings: SerialModel, silence_s: float, answer_s: float) -> "RtuTransport":
+    """Open a port as a line; see ``open_port``."""
+    transport = RtuTransport(settings.port, silence_s, answer_s)
+    open_port(settings, transport)
+    return transport
+
+
+async def open_rtu_over_tcp(host: str, port: int, silence_s: float, answer_s: float) -> "RtuTransport":
+    """Connect to a gateway that passes frames on as they are; leaves nothing open when cancelled.
+
+    Raises:
+        DeviceUnavailableError: no connection; the message says what to check.
+    """
+    return await connect(host, port, lambda peer: RtuTransport(peer, silence_s, answer_s))
+
+
+class RtuTransport(asyncio.Protocol):
+    """One line. One exchange at a time, as its turns have it.
+
+    Args:
+        peer: the far end, for messages.
+        silence_s: between two frames.
+        answer_s: how long an answer is waited for before the second try.
+    """
+
+    def __init__(self, peer: str, silence_s: float, answer_s: float) -> None:
+        self.peer = peer
+        self.lost: str | None = None
+        self.discarded = 0
+        self._silence_s = silence_s
+        self._answer_s = answer_s
+        self._loop = asyncio.get_running_loop()
+        self._received = b""
+        self._last_byte_s = self._loop.time()
+        self._arrived = asyncio.Event()
+        self._owed: dict[int, dict[int, float]] = {}  # by unit: functions that may still be answered, when sent
+        self._token = 0
+
+    async def exchange(self, unit: int, pdu: bytes) -> bytes:
+        """As the ``Transport`` says; a request that reads has one second try."""
+        sent_s = self._owed.get(unit, {}).get(pdu[0])
+        if sent_s is not None:
+            if self._loop.time() < sent_s + _LATEST_S:
+                await self._fence(unit)
+            self._owed.pop(unit, None)
+        if repeats_safely(pdu):
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    return await self._ask(unit, pdu)
+            except (TimeoutError, ExchangeError):
+                pass
+        return await self._ask(unit, pdu)
+
+    def close(self) -> None:
+        self._lose("was closed by this side")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            notice_loss(sock)
+
+    def data_received(self, data: bytes) -> None:
+        self._last_byte_s = self._loop.time()
+        self._received = (self._received + data)[-_MAX_BYTES:]
+        self._arrived.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(f"broke ({exc})" if exc else "was closed by the other side")
+
+    async def _fence(self, unit: int) -> None:
+        self._token = self._token % 0xFFFF + 1
+        await self._ask(unit, _FENCE.pack(_FENCE_FUNCTION, 0, self._token))
+
+    async def _ask(self, unit: int, pdu: bytes) -> bytes:
+        """Send once and wait for the answer, however long that takes."""
+        await self._quiet()
+        if self.lost is not None:
+            raise DeviceUnavailableError(self.lost)
+        owed = self._owed.setdefault(unit, {})
+        was_owed = pdu[0] in owed
+        owed[pdu[0]] = self._loop.time()
+        frame = bytes([unit]) + pdu
+        self._transport.write(frame + crc(frame))
+        self._last_byte_s = self._loop.time()
+        answer = await self._answer(unit, pdu)
+        if not was_owed:  # the answer is to this request, so what was asked before is over
+            self._owed.pop(unit, None)
+        return answer
+
+    async def _answer(self, unit: int, pdu: bytes) -> bytes:
+        while True:
+            self._arrived.clear()
+            if self.lost is not None:
+                raise DeviceUnavailableError(self.lost)
+            found = self._find(unit, pdu)
+            if found is not None:
+                return found
+            try:
+                async with asyncio.timeout(_GAP_S if self._received else None):
+                    await self._arrived.wait()
+            except TimeoutError:
+                noise, self._received = self._received, b""
+                self.discarded += 1
+                raise ExchangeError(
+                    f"unit {unit} at {self.peer}: {len(noise)} bytes that are no answer ({noise[:8].hex(' ')} …); "
+                    "check parity, baud rate, termination and shielding"
+                ) from None
+
+    def _find(self, unit: int, pdu: bytes) -> bytes | None:
+        """Return the answer if it is there, and forget what was before it."""
+        data, function = self._received, pdu[0]
+        for begin in range(len(data) - _EXCEPTION_BYTES + 1):
+            if data[begin] != unit or data[begin + 1] & ~_EXCEPTION != function:
+                continue
+            is_refusal = data[begin + 1] & _EXCEPTION
+            size = _EXCEPTION_BYTES if is_refusal else reply_bytes(pdu) or len(data) - begin
+            frame = data[begin : begin + size]
+            if len(frame) < size or crc(frame[:-2]) != frame[-2:]:
+                continue
+            if function == _FENCE_FUNCTION and not is_refusal and frame[1:-2] != pdu:
+                continue
+            self.discarded += begin > 0
+            self._received = data[begin + size :]
+            return frame[1:-2]
+        return None
+
+    async def _quiet(self) -> None:
+        """Wait until nothing has come for the silence between two frames; what came is for nobody."""
+        while (left_s := self._last_byte_s + self._silence_s - self._loop.time()) > 0:  # noqa: ASYNC110 - of time
+            await asyncio.sleep(left_s)
+        if self._received:
+            self.discarded += 1
+            self._received = b""
+
+    def _lose(self, what: str) -> None:
+        if self.lost is None:
+            self.lost = f"{self.peer} {what}; check the adapter, its cable and the network"
+            self._arrived.set()
+            self._transport.abort()

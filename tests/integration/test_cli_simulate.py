@@ -1,0 +1,88 @@
+"""``edge-agent simulate``: the example, mistakes at their place, a port in use, Ctrl-C."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from edge_agent.cli.simulate import simulate
+from edge_agent.config.simulated import load_simulated
+from edge_agent.errors import ConfigError, SimulationError
+from edge_agent.registry import Registry
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.point import ModbusPoint
+from edge_agent_modbus.simulator.config import Identification, SimulatedDevice, SimulatedPoint
+from edge_agent_modbus.simulator.faults import Fault
+from edge_agent_modbus.simulator.signals import Signal
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "configs/simulation.yaml"
+
+
+def models(union: object) -> "tuple[type[BaseModel], ...]":
+    """Return the branches of an annotated union."""
+    return get_args(get_args(union)[0])
+
+
+def start(path: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "edge_agent", "simulate", str(path), "--port-base", "0", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_example_is_served_until_it_is_stopped(number: signal.Signals) -> None:
+    with start(EXAMPLE, "--json") as process:
+        assert process.stdout is not None
+        told = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(number)
+        assert process.wait(5) == 0
+    assert [(event["event"], event["device"]) for event in told] == [
+        ("listening", "press-01"),
+        ("listening", "meter-01"),
+        ("listening", "meter-02"),
+    ]
+    assert all(event["detail"].startswith("127.0.0.1:") for event in told)
+
+
+def test_the_configuration_of_an_agent_can_be_simulated_as_it_stands() -> None:
+    simulated = load_simulated(ROOT / "configs/demo.yaml", Registry())
+    assert [model.id for model in simulated.devices] == ["meter-01", "press-01"]
+    assert simulated.left_out == (("cnc-01", "opcua"),)
+
+
+def test_mistakes_are_told_at_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        EXAMPLE.read_text().replace("low: 35, high", "low: 350, hihg").replace("at: holding 2", "at: 2")
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_simulated(path, Registry())
+    assert re.search(r"bad\.yaml:13:\d+: devices\[0\]\.points\[0\]\.signal\.hihg: unknown key", str(refused.value))
+    assert re.search(r"bad\.yaml:20:\d+: devices\[0\]\.faults\[0\]\.at: must be text", str(refused.value))
+
+
+def test_a_port_in_use_is_told_with_a_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = tmp_path / "one.yaml"
+        path.write_text(EXAMPLE.read_text().replace("5020", str(port)))
+        with pytest.raises(SimulationError, match=f"127.0.0.1:{port} is in use.*--port-base"):
+            simulate(path, host="", port_base=None, seed=0, as_json=True)
+
+
+def test_every_key_is_in_the_page() -> None:
+    page = (ROOT / "docs/simulator.md").read_text()
+    own = (SimulatedDevice.model_fields.keys() - ModbusDevice.model_fields.keys()) | (
+        SimulatedPoint.model_fields.keys() - ModbusPoint.model_fields.keys()
+    )
+    keys = own | Identification.model_fields.keys()
+    for model in (*models(Fault), *models(Signal)):
+        keys |= model.model_fields.keys()
+    assert not [key for key in sorted(keys) if f"`{key}" not in page]

@@ -1,0 +1,159 @@
+"""Every folder in tests/cases/modbus that has a configuration, against a device in C.
+
+A case is three files:
+
+- ``config.yaml``: a whole configuration; the devices are at 127.0.0.1, and get the port of the server.
+- ``server.yaml``: what the units hold and refuse, by unit number: ``holding`` and ``input`` (address: words in
+  hex), ``illegal`` (table: first and last addresses), ``most`` (registers at once), ``exception``, ``silent``.
+  What it does not say is as ``tests/servers/libmodbus_server.c`` has it.
+- ``expected.yaml``: ``plan`` (lines of ``check --plan`` by device), ``readings`` (by device and point: a value or
+  the name of a status, the same in two cycles), ``failures`` (by device: the error instead of readings),
+  ``requests`` (how many in each cycle; without it those on the wire must be the planned ones), or ``problems`` (of
+  the configuration, and nothing else).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_agent.collect.line import Lines
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.schedule import by_interval
+from edge_agent.config import load
+from edge_agent.driver import Request
+from edge_agent.errors import ConfigError, ExchangeError
+from edge_agent.model import Quality
+from edge_agent.registry import Registry
+from edge_agent.testing.fakes import FakeContext
+from edge_agent_modbus.pdu import Table, read_pdu
+from edge_agent_modbus.session import ModbusUnit
+from tests.servers.modbus_device import values
+from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
+
+FOLDER = Path(__file__).parents[1] / "cases" / "modbus"
+CASES = sorted(path.parent for path in FOLDER.glob("*/config.yaml"))
+CYCLES = 2
+
+
+def _folder_name(case: Path) -> str:
+    return case.name
+
+
+class CaseDevice:
+    """One device of a case, polled as the agent does: planned anew when something was refused."""
+
+    def __init__(self, options: DeviceOptions, lines: Lines) -> None:
+        device = options.spec.create(FakeContext(options.id, lines=lines), options.config)
+        assert isinstance(device, ModbusUnit)
+        self.id = options.id
+        self._options = options
+        self._device = device
+        self._refused: set[int] = set()
+
+    def plan(self) -> list[Request]:
+        groups = by_interval(self._device.polled, self._options.intervals_s)
+        return [request for _, points in groups for request in self._device.plan(points, self._refused)]
+
+    async def open(self) -> None:
+        self._session = await self._device.connect()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def cycle(self) -> dict[str, Any]:
+        batches = [await self._session.read(request) for request in self.plan()]
+        for batch in batches:
+            self._refused |= batch.refused
+        names = self._options.table.names
+        return {names[index]: _name(value) for index, value in sorted(values(*batches).items())}
+
+
+def _name(value: object) -> object:
+    """Return the name of a Bad status; values in the cases are smaller."""
+    return Quality(value).name if isinstance(value, int) and value >> 31 == 1 else value
+
+
+def serve(case: Path) -> AbstractContextManager[LibmodbusServer]:
+    """Start the server that a case describes."""
+    units: Mapping[int, Mapping[str, Any]] = yaml.safe_load((case / "server.yaml").read_text())
+    functions = {table.word: table.value for table in Table}
+    return libmodbus_server(
+        registers={
+            (unit, functions[table], address): bytes.fromhex(words)
+            for unit, says in units.items()
+            for table in ("holding", "input")
+            for address, words in says.get(table, {}).items()
+        },
+        illegal=[
+            (unit, functions[table], first, last)
+            for unit, says in units.items()
+            for table, ranges in says.get("illegal", {}).items()
+            for first, last in ranges
+        ],
+        most={unit: says["most"] for unit, says in units.items() if "most" in says},
+        exceptions={unit: says["exception"] for unit, says in units.items() if "exception" in says},
+        silent=[unit for unit, says in units.items() if says.get("silent")],
+    )
+
+
+def configured(case: Path, port: int, folder: Path) -> tuple[DeviceOptions, ...]:
+    text = (case / "config.yaml").read_text().replace("host: 127.0.0.1", f"host: 127.0.0.1, port: {port}")
+    text = re.sub(
+        r"^( +)host: 127.0.0.1, port: (\d+)$", r"\1host: 127.0.0.1\n\1port: \2", text, flags=re.MULTILINE
+    )
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return tuple(load(path, Registry()).devices)
+
+
+@pytest.fixture
+def served(case: Path, tmp_path: Path) -> Iterator[tuple[LibmodbusServer, tuple[DeviceOptions, ...]]]:
+    with serve(case) as server:
+        yield server, configured(case, server.port, tmp_path)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if (case / "server.yaml").exists()], ids=_folder_name)
+async def test_case(case: Path, served: tuple[LibmodbusServer, tuple[DeviceOptions, ...]]) -> None:
+    server, options = served
+    expected: dict[str, Any] = yaml.safe_load((case / "expected.yaml").read_text())
+    lines = Lines()
+    devices = [CaseDevice(each, lines) for each in options]
+    plans = {device.id: [str(request) for request in device.plan()] for device in devices}
+    assert {name: plans[name] for name in expected.get("plan", {})} == expected.get("plan", {})
+    for device in devices:
+        await device.open()
+    counts = [await _cycle(devices, server, expected) for _ in range(CYCLES)]
+    for device in devices:
+        await device.close()
+    assert counts == expected.get("requests", counts)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not (case / "server.yaml").exists()], ids=_folder_name)
+def test_case_of_a_configuration_that_is_refused(case: Path, tmp_path: Path) -> None:
+    expected: list[str] = yaml.safe_load((case / "expected.yaml").read_text())["problems"]
+    with pytest.raises(ConfigError) as caught:
+        configured(case, 502, tmp_path)
+    for problem, part in zip(caught.value.problems, expected, strict=True):
+        assert part in str(problem)
+
+
+async def _cycle(devices: list[CaseDevice], server: LibmodbusServer, expected: dict[str, Any]) -> int:
+    """Read every device once; return how many requests that took."""
+    before, readings, planned = len(server.requests()), dict[str, Any](), list[bytes]()
+    for device in devices:
+        planned += [request.pdu for request in device.plan()]  # type: ignore[attr-defined]
+        if device.id in expected.get("failures", {}):
+            with pytest.raises(ExchangeError, match=expected["failures"][device.id]):
+                await device.cycle()
+        else:
+            readings[device.id] = await device.cycle()
+    assert readings == expected["readings"]
+    on_the_wire = server.requests()[before:]
+    if "requests" not in expected:
+        assert [read_pdu(Table(t), address, count) for _, t, address, count in on_the_wire] == planned
+    return len(on_the_wire)

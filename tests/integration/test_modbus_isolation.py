@@ -1,0 +1,132 @@
+"""What a bad register, a busy device or a gateway costs the others, counted in requests on the wire."""
+
+import struct
+
+import pytest
+
+from edge_agent.errors import ExchangeError
+from edge_agent.model import Quality
+from edge_agent.testing.fakes import FakeClock, FakeContext
+from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.session import ModbusUnit
+from tests.servers.modbus_device import read_all, unit, values, words
+from tests.servers.modbus_server import libmodbus_server, registers_reply, reply, scripted_server
+
+BAD = {4: Quality.BAD_DEVICE_FAILURE, 2: Quality.BAD_NODE_ID_UNKNOWN}
+
+
+def touches(request: bytes, *addresses: int) -> bool:
+    first, count = struct.unpack_from(">HH", request, 8)
+    return any(first <= address < first + count for address in addresses)
+
+
+@pytest.mark.parametrize("code", [2, 4])
+@pytest.mark.parametrize("bad", [0, 61, 124])
+async def test_one_bad_register_costs_none_of_the_other_124_whatever_the_device_calls_it(
+    code: int, bad: int
+) -> None:
+    async with scripted_server(
+        lambda request, _: (
+            reply(request, bytes([0x83, code])) if touches(request, bad) else registers_reply(request)
+        )
+    ) as server:
+        device = unit(server.port, words(*range(125)))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        batch = await session.read(request)
+        assert values(batch) == {i: i for i in range(125)} | {bad: BAD[code]}
+        assert batch.refused == {bad}
+        assert len(server.requests) <= 1 + 2 * 7
+        await session.close()
+
+
+async def test_short_answers_are_looked_into_and_cost_the_others_nothing() -> None:
+    bad = {61, 100}
+    async with scripted_server(
+        lambda request, _: reply(request, b"\x03\x00") if touches(request, *bad) else registers_reply(request)
+    ) as server:
+        device = unit(server.port, words(*range(125)))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        batch = await session.read(request)
+        assert values(batch) == {i: Quality.BAD_COMMUNICATION_ERROR if i in bad else i for i in range(125)}
+        assert batch.refused == bad
+        assert len(server.requests) <= 1 + len(bad) * 2 * 7
+        await session.close()
+
+
+async def test_several_bad_registers_are_found_in_one_read() -> None:
+    bad = {0, 1, 63, 124}
+    with libmodbus_server(illegal=[(1, 3, a, a) for a in bad]) as server:
+        device = unit(server.port, words(*range(125)))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        batch = await session.read(request)
+        assert batch.refused == bad
+        assert {i: v for i, v in values(batch).items() if i not in bad} == {
+            i: 1000 + i for i in range(125) if i not in bad
+        }
+        assert len(server.requests()) <= 1 + len(bad) * 2 * 7
+        await session.close()
+
+
+async def test_a_device_in_trouble_as_a_whole_is_not_looked_into_each_time() -> None:
+    with libmodbus_server(exceptions={1: 4}) as server:
+        device = unit(server.port, words(*range(125)))
+        session = await device.connect()
+        for _ in range(5):
+            got = await read_all(device, session)
+            assert set(got.values()) == {Quality.BAD_DEVICE_FAILURE}
+        assert len(server.requests()) == 5 + 14
+        await session.close()
+
+
+async def test_a_gateway_that_loses_the_unit_during_the_search_voids_nothing_that_came_before() -> None:
+    def script(request: bytes, n: int) -> bytes:
+        if n == 2:
+            return reply(request, b"\x83\x0b")
+        return reply(request, b"\x83\x02") if touches(request, 7) else registers_reply(request)
+
+    async with scripted_server(script) as server:
+        device = unit(server.port, words(*range(8)))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        first = values(await session.read(request))
+        assert first == {i: i if i < 4 else Quality.BAD_TIMEOUT for i in range(8)}
+        batch = await session.read(request)
+        assert batch.refused == {7}
+        assert {i: v for i, v in values(batch).items() if i != 7} == {i: i for i in range(7)}
+        await session.close()
+
+
+async def test_a_gateway_without_the_unit_costs_the_exchange() -> None:
+    with libmodbus_server(exceptions={1: 10}) as server:
+        device = unit(server.port, words(*range(8)))
+        session = await device.connect()
+        with pytest.raises(ExchangeError, match="no path"):
+            await read_all(device, session)
+        assert len(server.requests()) == 1
+        await session.close()
+
+
+async def test_each_request_of_a_cycle_and_each_part_of_a_search_has_a_time_of_its_own() -> None:
+    clock = FakeClock()
+
+    def slow(request: bytes, _: int) -> bytes:
+        clock.step(1.0)
+        return reply(request, b"\x83\x02") if touches(request, 1) else registers_reply(request)
+
+    async with scripted_server(slow) as server:
+        config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": server.port, "read_gaps": False}
+        points = [{"name": f"p{i}", "holding": i, "type": "uint16"} for i in (0, 1, 500)]
+        device = ModbusUnit(FakeContext(clock=clock), ModbusDevice.model_validate(config | {"points": points}))
+        session = await device.connect()
+        began_ns, times_s = clock.now_ns(), dict[int, float]()
+        for request in device.plan(device.polled, frozenset()):
+            batch = await session.read(request)
+            for column in batch.columns:
+                for position, index in enumerate(column.points):
+                    offset_ns = column.offsets_ns[position] if column.offsets_ns else 0
+                    times_s[index] = (batch.time_ns + offset_ns - began_ns) / 1e9
+        await session.close()
+    assert times_s == {0: 2.0, 1: 3.0, 2: 4.0}

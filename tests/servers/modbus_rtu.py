@@ -1,0 +1,91 @@
+"""RTU units at the far end of a pseudo-terminal: each register holds its own address plus 1000 per unit."""
+
+import asyncio
+import os
+import random
+import struct
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from edge_agent_modbus.rtu import crc
+
+
+@dataclass
+class Line:
+    """What a test sees of the far end."""
+
+    path: str
+    requests: list[bytes] = field(default_factory=list)
+
+
+def value(unit: int, address: int) -> int:
+    return (1000 * unit + address) % 65536
+
+
+@asynccontextmanager
+async def rtu_line(
+    delay_s: Callable[[bytes], float | None] = lambda _: 0.0,
+    damage: Callable[[bytes], bytes] = lambda frame: frame,
+) -> AsyncIterator[Line]:
+    """Serve all units, one request after the other; ``delay_s`` None: silence."""
+    near, far = os.openpty()
+    tty.setraw(far)
+    os.set_blocking(near, False)
+    line = Line(os.ttyname(far))
+    os.close(far)
+    keeper = os.open(line.path, os.O_RDWR | os.O_NOCTTY)  # or the near end reads an error while nobody is there
+    tty.setraw(keeper)
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Queue[bytes]()
+    buffer = bytearray()
+
+    def receive() -> None:
+        buffer.extend(os.read(near, 4096))
+        while len(buffer) >= 8:
+            asked.put_nowait(bytes(buffer[:8]))
+            del buffer[:8]
+
+    async def serve() -> None:
+        while True:
+            request = await asked.get()
+            line.requests.append(request)
+            assert crc(request[:-2]) == request[-2:]
+            wait_s = delay_s(request)
+            if wait_s is None:
+                continue
+            await asyncio.sleep(wait_s)
+            unit, function, address, count = struct.unpack_from(">BBHH", request)
+            if function == 8:
+                answer = request[:-2]
+            else:
+                words = [value(unit, place) for place in range(address, address + count)]
+                answer = bytes([unit, function, 2 * count]) + struct.pack(f">{count}H", *words)
+            os.write(near, damage(answer + crc(answer)))
+
+    loop.add_reader(near, receive)
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(serve())
+            yield line
+            task.cancel()
+    finally:
+        loop.remove_reader(near)
+        os.close(near)
+        os.close(keeper)
+
+
+def garbled(chance: random.Random, rate: float) -> Callable[[bytes], bytes]:
+    """Return what turns one bit in ``rate`` of the frames, and drops as many."""
+
+    def damage(frame: bytes) -> bytes:
+        kind = chance.random()
+        if kind < rate:
+            return b""
+        if kind < 2 * rate:
+            place = chance.randrange(len(frame))
+            return frame[:place] + bytes([frame[place] ^ 1 << chance.randrange(8)]) + frame[place + 1 :]
+        return frame
+
+    return damage
