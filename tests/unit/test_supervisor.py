@@ -14,16 +14,7 @@ from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, DeviceModel, DriverSpec, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, ExchangeError, OutboxFullError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import (
-    Column,
-    DataType,
-    DeviceId,
-    Point,
-    PointName,
-    PointTable,
-    Quality,
-    ReadingBatch,
-)
+from edge_agent.model import Column, DataType, DeviceId, Point, PointName, PointTable, Quality, ReadingBatch
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeClock, FakeContext
 
