@@ -1,4 +1,4 @@
-"""Modbus TCP client: coalesced reads, isolation of refused points, several units on one socket."""
+"""Modbus client, TCP and RTU: coalesced reads, isolation of refused points, several units on one socket."""
 
 from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
 from edge_agent_modbus.config import ModbusDevice
