@@ -65,9 +65,11 @@ class ModbusUnit:
         self.polled = tuple(range(len(config.points)))
         self.reported: tuple[int, ...] = ()
         self._context = context
-        self._config = config
         self._sources = tuple(point.source(index) for index, point in enumerate(config.points))
-        wire = wire_of(config)
+        self._config = config.model_copy(
+            update={"points": ()}
+        )  # the sources say the same in a fifth of the memory
+        wire = wire_of(self._config)
         self._line_key = wire.key
         self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
 

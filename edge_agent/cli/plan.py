@@ -40,7 +40,7 @@ class DevicePlan:
             DriverError: the driver refuses the device as it is configured.
         """
         try:
-            device = options.spec.create(planning_context(options.id), options.config)
+            device = options.spec.create(planning_context(options.id), options.config.unpack())
             polls = tuple(
                 (interval_s, tuple(device.plan(points, set())))
                 for interval_s, points in by_interval(device.polled, options.intervals_s)

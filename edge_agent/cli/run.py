@@ -1,6 +1,7 @@
 """``edge-agent run``."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
@@ -31,6 +32,7 @@ def run_agent(config: Path) -> ExitCode:
     options = load(config, Registry())
     logs.configure(options.ops.log_format, options.ops.log_level)
     _spare_the_collector()
+    _give_memory_back()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_stopped(Agent(options)))
@@ -47,6 +49,12 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
+
+
+def _give_memory_back() -> None:
+    """Return to the system what reading the configuration took, as far as the C library can (glibc)."""
+    if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 async def _until_stopped(agent: Agent) -> None:

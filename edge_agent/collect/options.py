@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edge_agent.collect.packed import Packed
 from edge_agent.driver import DeviceModel, DriverSpec
 from edge_agent.model import DeviceId, PointTable
 
@@ -11,14 +12,14 @@ class DeviceOptions:
     """One device, validated.
 
     Attributes:
-        config: the driver's own model instance, passed to ``spec.create``.
+        config: the driver's own model instance, unpacked for ``spec.create``.
         table: the points in configured order.
         intervals_s: time between two readings, by point index.
     """
 
     id: DeviceId
     spec: DriverSpec
-    config: DeviceModel
+    config: Packed[DeviceModel]
     table: PointTable
     intervals_s: tuple[float, ...]
     connect_timeout_s: float

@@ -90,7 +90,7 @@ class DeviceSupervisor:
         """
         while True:
             try:
-                device = self._options.spec.create(self._context, self._options.config)
+                device = self._options.spec.create(self._context, self._options.config.unpack())
                 while True:
                     with _only_cancelled_when_asked():
                         pause_s = await self._serve(device)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.packed import Packed
 from edge_agent.config.checks import check
 from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
@@ -77,7 +78,7 @@ def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
     return DeviceOptions(
         id=device,
         spec=spec,
-        config=model,
+        config=Packed(model),
         table=PointTable(device, tuple(map(_point, model.points))),
         intervals_s=tuple(model.interval if p.interval is None else p.interval for p in model.points),
         connect_timeout_s=model.connect_timeout,

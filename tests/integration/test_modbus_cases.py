@@ -48,7 +48,7 @@ class CaseDevice:
     """One device of a case, polled as the agent does: planned anew when something was refused."""
 
     def __init__(self, options: DeviceOptions, lines: Lines) -> None:
-        device = options.spec.create(FakeContext(options.id, lines=lines), options.config)
+        device = options.spec.create(FakeContext(options.id, lines=lines), options.config.unpack())
         assert isinstance(device, ModbusUnit)
         self.id = options.id
         self._options = options

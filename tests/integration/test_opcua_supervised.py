@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.clock import SystemClock
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.packed import Packed
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.metrics import Metrics
@@ -47,7 +48,7 @@ class Supervised:
         )
         device = DeviceId("cnc")
         names = PointTable(device, tuple(Point(PointName(point.name)) for point in config.points))
-        options = DeviceOptions(device, DRIVER, config, names, (0.1, 0.1), 2.0, 0.5, 0.5, 3, 0.02)
+        options = DeviceOptions(device, DRIVER, Packed(config), names, (0.1, 0.1), 2.0, 0.5, 0.5, 3, 0.02)
         self.clock, self.metrics = SystemClock(), Metrics()
         self.current = DeviceCurrent(names, self.clock)
         self.attempts = 0

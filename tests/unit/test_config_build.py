@@ -69,7 +69,7 @@ devices:
     )
     assert first.deadband == Deadband(0.5, 0.0, 60.0)
     assert second.deadband == Deadband(0.0, 1.0)
-    assert isinstance(device.config, FakeDevice)
+    assert isinstance(device.config.unpack(), FakeDevice)
 
 
 def test_a_disabled_device_is_checked_but_not_built() -> None:
@@ -83,7 +83,7 @@ def test_relative_paths_are_relative_to_the_file_also_those_of_a_driver() -> Non
     options = load_text(text + "outbox: {directory: state}\nops: {control_socket: a.sock}\n")
     assert options.outbox.directory == PATH.parent / "state"
     assert options.ops.control_socket == PATH.parent / "a.sock"
-    config_model = options.devices[0].config
+    config_model = options.devices[0].config.unpack()
     assert isinstance(config_model, FakeDevice)
     assert config_model.ca == PATH.parent / "pki/ca.pem"
 

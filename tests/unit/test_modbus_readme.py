@@ -52,7 +52,7 @@ def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
     shown = README.split("```yaml\n")[1].split("```")[0]
     assert shown in sample.read_text()
     first = load(sample, Registry()).devices[0]
-    device = first.spec.create(FakeContext(), first.config)
+    device = first.spec.create(FakeContext(), first.config.unpack())
     for request in device.plan(device.polled, frozenset()):
         assert f"    {request}\n" in README
 

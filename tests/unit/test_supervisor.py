@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.packed import Packed
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, DeviceModel, DriverSpec, Emit, Request
@@ -93,7 +94,7 @@ class Bench:
         fields: dict[str, object] = {
             "id": DEVICE,
             "spec": DriverSpec("fake", 0, DeviceModel, create, "a fake"),
-            "config": DeviceModel.model_construct(id=DEVICE, driver="fake", points=[]),
+            "config": Packed(DeviceModel.model_construct(id=DEVICE, driver="fake", points=[])),
             "table": TABLE,
             "intervals_s": (1.0, 1.0, 1.0),
             "connect_timeout_s": 5.0,
