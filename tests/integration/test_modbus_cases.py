@@ -1,8 +1,8 @@
-"""Every folder in tests/cases/modbus that has a configuration, against a device in C.
+"""Every folder in tests/cases/modbus that has a configuration, against a device in C over each wire.
 
 A case is three files:
 
-- ``config.yaml``: a whole configuration; the devices are at 127.0.0.1, and get the port of the server.
+- ``config.yaml``: a whole configuration; the devices are at 127.0.0.1, which becomes where the server is.
 - ``server.yaml``: what the units hold and refuse, by unit number: ``holding`` and ``input`` (address: words in
   hex), ``illegal`` (table: first and last addresses), ``most`` (registers at once), ``exception``, ``silent``.
   What it does not say is as ``tests/servers/libmodbus_server.c`` has it.
@@ -12,9 +12,12 @@ A case is three files:
   the configuration, and nothing else).
 """
 
+import asyncio
+import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from edge_agent.registry import Registry
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.session import ModbusUnit
+from tests.servers.modbus_bus import libmodbus_line
 from tests.servers.modbus_device import values
 from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
 
@@ -78,43 +82,85 @@ def _name(value: object) -> object:
     return Quality(value).name if isinstance(value, int) and value >> 31 == 1 else value
 
 
-def serve(case: Path) -> AbstractContextManager[LibmodbusServer]:
-    """Start the server that a case describes."""
+@dataclass(frozen=True)
+class Place:
+    """Where the devices of a case are, as keys of their configuration."""
+
+    keys: Mapping[str, Any]
+    server: LibmodbusServer
+
+
+@contextmanager
+def over_tcp(_units: Sequence[int], **options: Any) -> Iterator[Place]:
+    with libmodbus_server(**options) as server:
+        yield Place({"host": "127.0.0.1", "port": server.port}, server)
+
+
+@contextmanager
+def over_rtu(units: Sequence[int], **options: Any) -> Iterator[Place]:
+    with libmodbus_line(units, **options) as line:
+        fast = {**line.keys["serial"], "baud_rate": 4_000_000}  # a gap costs as little as on TCP: the same plans
+        yield Place({"serial": fast}, line.server)
+
+
+@contextmanager
+def over_rtu_through_a_gateway(units: Sequence[int], **options: Any) -> Iterator[Place]:
+    with libmodbus_line(units, over_tcp=True, **options) as line:
+        yield Place(line.keys, line.server)
+
+
+def server_options(case: Path) -> dict[str, Any]:
+    """Return what ``libmodbus_server`` is told of a case."""
     units: Mapping[int, Mapping[str, Any]] = yaml.safe_load((case / "server.yaml").read_text())
     functions = {table.word: table.value for table in Table}
-    return libmodbus_server(
-        registers={
+    return {
+        "registers": {
             (unit, functions[table], address): bytes.fromhex(words)
             for unit, says in units.items()
             for table in ("holding", "input")
             for address, words in says.get(table, {}).items()
         },
-        illegal=[
+        "illegal": [
             (unit, functions[table], first, last)
             for unit, says in units.items()
             for table, ranges in says.get("illegal", {}).items()
             for first, last in ranges
         ],
-        most={unit: says["most"] for unit, says in units.items() if "most" in says},
-        exceptions={unit: says["exception"] for unit, says in units.items() if "exception" in says},
-        silent=[unit for unit, says in units.items() if says.get("silent")],
-    )
+        "most": {unit: says["most"] for unit, says in units.items() if "most" in says},
+        "exceptions": {unit: says["exception"] for unit, says in units.items() if "exception" in says},
+        "silent": [unit for unit, says in units.items() if says.get("silent")],
+    }
 
 
-def configured(case: Path, port: int, folder: Path) -> tuple[DeviceOptions, ...]:
-    text = (case / "config.yaml").read_text().replace("host: 127.0.0.1", f"host: 127.0.0.1, port: {port}")
+def configured(case: Path, keys: Mapping[str, Any], folder: Path) -> tuple[DeviceOptions, ...]:
+    written = [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
+    text = (case / "config.yaml").read_text()
     text = re.sub(
-        r"^( +)host: 127.0.0.1, port: (\d+)$", r"\1host: 127.0.0.1\n\1port: \2", text, flags=re.MULTILINE
+        r"^( +)host: 127.0.0.1$",
+        lambda line: "\n".join(line[1] + each for each in written),
+        text,
+        flags=re.MULTILINE,
     )
     path = folder / "config.yaml"
-    path.write_text(text)
+    path.write_text(text.replace("host: 127.0.0.1,", f"{', '.join(written)},"))
     return tuple(load(path, Registry()).devices)
 
 
-@pytest.fixture
-def served(case: Path, tmp_path: Path) -> Iterator[tuple[LibmodbusServer, tuple[DeviceOptions, ...]]]:
-    with serve(case) as server:
-        yield server, configured(case, server.port, tmp_path)
+WIRES: dict[str, Callable[..., AbstractContextManager[Place]]] = {
+    "tcp": over_tcp,
+    "rtu": over_rtu,
+    "rtu_over_tcp": over_rtu_through_a_gateway,
+}
+
+
+@pytest.fixture(params=WIRES.values(), ids=WIRES)
+async def served(
+    request: pytest.FixtureRequest, case: Path, tmp_path: Path
+) -> AsyncIterator[tuple[LibmodbusServer, tuple[DeviceOptions, ...]]]:
+    document = yaml.safe_load((case / "config.yaml").read_text())
+    units = sorted({device.get("unit", 1) for device in document["devices"]})
+    with request.param(units, **server_options(case)) as place:
+        yield place.server, await asyncio.to_thread(configured, case, place.keys, tmp_path)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if (case / "server.yaml").exists()], ids=_folder_name)
@@ -137,7 +183,7 @@ async def test_case(case: Path, served: tuple[LibmodbusServer, tuple[DeviceOptio
 def test_case_of_a_configuration_that_is_refused(case: Path, tmp_path: Path) -> None:
     expected: list[str] = yaml.safe_load((case / "expected.yaml").read_text())["problems"]
     with pytest.raises(ConfigError) as caught:
-        configured(case, 502, tmp_path)
+        configured(case, {"host": "127.0.0.1", "port": 502}, tmp_path)
     for problem, part in zip(caught.value.problems, expected, strict=True):
         assert part in str(problem)
 

@@ -9,7 +9,8 @@ import pytest
 
 from edge_agent_modbus.session import ModbusUnit
 from edge_agent_modbus.source import ByteOrder, ValueType
-from tests.servers.modbus_device import read_once, unit
+from tests.servers.modbus_bus import libmodbus_line
+from tests.servers.modbus_device import read_once, unit, unit_on
 from tests.servers.modbus_server import libmodbus_server
 
 Points = list[dict[str, Any]]
@@ -23,7 +24,21 @@ def over_tcp(registers: Mapping[tuple[int, int, int], bytes], points: Points) ->
         yield unit(server.port, points)
 
 
-@pytest.fixture(params=[over_tcp], ids=["tcp"])
+@contextmanager
+def over_rtu(registers: Mapping[tuple[int, int, int], bytes], points: Points) -> Iterator[ModbusUnit]:
+    with libmodbus_line(registers=registers) as line:
+        yield unit_on(line.keys, points)
+
+
+@contextmanager
+def over_rtu_through_a_gateway(
+    registers: Mapping[tuple[int, int, int], bytes], points: Points
+) -> Iterator[ModbusUnit]:
+    with libmodbus_line(registers=registers, over_tcp=True) as line:
+        yield unit_on(line.keys, points)
+
+
+@pytest.fixture(params=[over_tcp, over_rtu, over_rtu_through_a_gateway], ids=["tcp", "rtu", "rtu_over_tcp"])
 def served(request: pytest.FixtureRequest) -> Served:
     served: Served = request.param
     return served

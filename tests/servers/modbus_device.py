@@ -1,5 +1,6 @@
 """A configured Modbus device without an agent, and what it reads."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.collect.line import Lines
@@ -14,8 +15,16 @@ from edge_agent_modbus.transport import Transport
 
 
 def unit(port: int, points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any) -> ModbusUnit:
+    """Return a device on TCP."""
+    return unit_on({"host": "127.0.0.1", "port": port}, points, lines, **keys)
+
+
+def unit_on(
+    wire: Mapping[str, Any], points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any
+) -> ModbusUnit:
+    """Return a device on any wire, given as keys of its configuration."""
     named = [{"name": f"p{index}", **point} for index, point in enumerate(points)]
-    config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "port": port, "points": named, **keys}
+    config = {"id": "d", "driver": "modbus", **wire, "points": named, **keys}
     device = DRIVER.create(FakeContext(lines=lines), ModbusDevice.model_validate(config))
     assert isinstance(device, ModbusUnit)
     return device

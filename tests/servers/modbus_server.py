@@ -43,8 +43,9 @@ def libmodbus_server(
     exceptions: Mapping[int, int] | None = None,
     silent: Sequence[int] = (),
     delays_ms: Mapping[int, int] | None = None,
+    stations: Mapping[int, str] | None = None,
 ) -> Iterator[LibmodbusServer]:
-    """Serve on a free port of 127.0.0.1.
+    """Serve on a free port of 127.0.0.1, or on serial lines.
 
     Args:
         registers: contents by unit, table (3 or 4) and first address.
@@ -52,9 +53,11 @@ def libmodbus_server(
         most: by unit: exception 3 for a read of more.
         exceptions: by unit: the exception that every request gets.
         silent: units that never answer.
-        delays_ms: by unit: how late its answers come; the other units wait meanwhile.
+        delays_ms: by unit: how late its answers come; on TCP the other units wait meanwhile.
+        stations: the terminal of each unit that is on a serial line, and not on TCP; see ``modbus_bus``.
     """
-    options = [("set", f"{u}:{t}:{a}:{body.hex()}") for (u, t, a), body in (registers or {}).items()]
+    options = [("rtu", f"{unit}:{path}") for unit, path in (stations or {}).items()]
+    options += [("set", f"{u}:{t}:{a}:{body.hex()}") for (u, t, a), body in (registers or {}).items()]
     options += [("illegal", ":".join(map(str, rule))) for rule in illegal]
     options += [("delay", f"{unit}:{ms}") for unit, ms in (delays_ms or {}).items()]
     options += [("silent", str(unit)) for unit in silent]
@@ -82,7 +85,18 @@ def libmodbus_program(source: Path) -> Path:
         flags = subprocess.run(
             ["pkg-config", "--cflags", "--libs", "libmodbus"], check=True, capture_output=True, text=True
         ).stdout.split()
-        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(unfinished), str(source), *flags]
+        command = [
+            "gcc",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            str(unfinished),
+            str(source),
+            *flags,
+            "-pthread",
+        ]
         subprocess.run(command, check=True)
         unfinished.replace(binary)
     return binary
