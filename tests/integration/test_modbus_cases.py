@@ -153,7 +153,7 @@ WIRES: dict[str, Callable[..., AbstractContextManager[Place]]] = {
 }
 
 
-@pytest.fixture(params=WIRES.values(), ids=WIRES)
+@pytest.fixture(params=list(WIRES.values()), ids=list(WIRES))
 async def served(
     request: pytest.FixtureRequest, case: Path, tmp_path: Path
 ) -> AsyncIterator[tuple[LibmodbusServer, tuple[DeviceOptions, ...]]]:
