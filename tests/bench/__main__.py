@@ -1,6 +1,6 @@
 """``make bench``: runs the scenarios, prints the table with the machine's load, renews docs/benchmarks.md.
 
-python -m tests.bench [--seconds N] [SCENARIO ...]
+python -m tests.bench [--seconds N] [--profile] [SCENARIO ...]
 """
 
 import argparse
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import modbus, outbox
+from tests.bench import modbus, outbox, profile
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
@@ -27,6 +27,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("scenarios", nargs="*", help="all if none is named")
     parser.add_argument("--seconds", type=float, default=30.0, help="measured time of each scenario")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the agent's CPU goes (sampled; costs some of it)"
+    )
     arguments = parser.parse_args()
     known = [*(one.name for one in modbus.SCENARIOS), "outbox"]
     chosen = arguments.scenarios or known
@@ -38,8 +41,11 @@ def main() -> int:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("scenarios", total=len(chosen))
         for name in chosen:
-            header, row = _run(name, arguments.seconds)
+            rows: list[list[str]] | None = [] if arguments.profile else None
+            header, row = _run(name, arguments.seconds, rows)
             tables.setdefault(" ".join(header), [header]).append(row)
+            if rows:
+                tables[f"profile {name}"] = [[*profile.HEADER[:-1], f"{profile.HEADER[-1]} ({name})"], *rows]
             progress.advance(task)
     machine = (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
@@ -51,16 +57,16 @@ def main() -> int:
         for row in rows:
             table.add_row(*row)
         Console(width=None if sys.stdout.isatty() else 180).print(table)
-    if not arguments.scenarios:
+    if not arguments.scenarios and not arguments.profile:
         _keep(machine, tables.values())
     return 0
 
 
-def _run(name: str, seconds: float) -> tuple[list[str], list[str]]:
+def _run(name: str, seconds: float, rows: list[list[str]] | None) -> tuple[list[str], list[str]]:
     if name == "outbox":
         return outbox.HEADER, outbox.run()
     scenario = next(one for one in modbus.SCENARIOS if one.name == name)
-    return modbus.HEADER, modbus.run(scenario, seconds).row()
+    return modbus.HEADER, modbus.run(scenario, seconds, rows).row()
 
 
 def _keep(machine: str, tables: Iterable[list[list[str]]]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.profile import sampled
 from tests.servers.agent import agent
 from tests.servers.mosquitto import mosquitto
 
@@ -84,8 +85,8 @@ HEADER = [
 ]  # fmt: skip
 
 
-def run(scenario: Scenario, seconds: float) -> Outcome:
-    """Run one scenario and measure the agent's process alone."""
+def run(scenario: Scenario, seconds: float, profile: list[list[str]] | None = None) -> Outcome:
+    """Run one scenario and measure the agent's process alone; ``profile`` gets where its CPU goes."""
     with (
         tempfile.TemporaryDirectory() as folder,
         plc() as plc_port,
@@ -96,7 +97,12 @@ def run(scenario: Scenario, seconds: float) -> Outcome:
         process = psutil.Process(one.process.pid)
         time.sleep(WARM_UP_S)
         before, cpu_before, begin_s = one.metrics(), process.cpu_times(), time.monotonic()
-        time.sleep(seconds)
+        if profile is None:
+            time.sleep(seconds)
+        else:
+            with sampled(process.pid, seconds) as rows:
+                time.sleep(seconds)
+            profile += rows
         after, cpu_after, end_s = one.metrics(), process.cpu_times(), time.monotonic()
         rss = process.memory_info().rss
     cpu_s = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
