@@ -10,7 +10,7 @@ device, logs and counts. The driver plans exchanges, talks, validates, converts,
 The contract stays ``api = 0`` while it may still change.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -253,6 +253,20 @@ class Estimating(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What several devices may use together (a serial port, a gateway's socket), and what they must agree on.
+
+    Attributes:
+        name: of the thing, the same for all that use it (``/dev/ttyUSB0``).
+        settings: by key of the device's YAML (``serial.baud_rate``), as people write it; compared where both
+            devices have the key.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+
+
 class Line(Protocol[T]):
     """A transport that several devices share (serial port, socket of a gateway), one exchange at a time."""
 
@@ -409,6 +423,7 @@ class DriverSpec:
         title: one line for people.
         simulator: loads the simulator; a running agent never calls it.
         writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
+        shares: what a device of a validated config uses together with others; two that disagree are refused. Pure.
     """
 
     protocol: str
@@ -419,3 +434,4 @@ class DriverSpec:
     stability: Stability = Stability.EXPERIMENTAL
     simulator: Callable[[], SimulatorSpec] | None = None
     writer: Callable[[Any, Any], Writer] | None = None
+    shares: Callable[[Any], Sequence[Shared]] | None = None

@@ -3,6 +3,7 @@
 from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.transport import shared_by
 from edge_agent_modbus.writer import ModbusWriter
 
 
@@ -21,4 +22,5 @@ DRIVER = DriverSpec(
     stability=Stability.BETA,
     writer=ModbusWriter,
     simulator=_simulator,
+    shares=shared_by,
 )

@@ -1,10 +1,13 @@
 """The way to a device: what every wire gives, and which wire a configuration asks for."""
 
+import ipaddress
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_agent.driver import Shared
+from edge_agent.model.quantity import format_duration
 from edge_agent_modbus.config import ModbusDevice
 
 
@@ -53,8 +56,25 @@ class Wire:
 
 
 def peer_name(host: str, port: int) -> str:
-    """Return ``host:port`` for keys and messages, with brackets round IPv6."""
-    return f"[{host}]:{port}" if ":" in host else f"{host.lower()}:{port}"
+    """Return ``host:port`` for keys and messages, the same for each way to write an address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host.lower()}:{port}"
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"  # noqa: PLR2004 - IPv6
+
+
+def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
+    """Return the line of a device, and what all devices on it must have in common."""
+    serial = config.serial
+    transport = config.transport or ("tcp" if serial is None else "rtu")
+    settings: dict[str, str] = {"transport": transport}
+    if transport != "tcp":
+        settings |= {"pause": format_duration(config.pause), "timeout": format_duration(config.timeout)}
+    if serial is None:
+        return (Shared(peer_name(config.host, config.port), settings),)
+    settings |= {f"serial.{key}": str(value) for key, value in serial if key != "port"}
+    return (Shared(os.path.realpath(serial.port), settings),)
 
 
 def wire_of(config: ModbusDevice) -> Wire:

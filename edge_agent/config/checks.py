@@ -1,5 +1,6 @@
 """What no single model can see: ids that repeat, settings that contradict each other, templates, codes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from edge_agent.config.identities import check_codes
@@ -7,6 +8,7 @@ from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
 from edge_agent.config.schema import MqttModel, parse_server
 from edge_agent.config.shape import Location
+from edge_agent.driver import DeviceModel, DriverSpec, Shared
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.template import fill
 
@@ -19,6 +21,7 @@ def check(document: Document, parts: Parts) -> None:
         _check_tls(document, position, publisher, parts.directory)
         _check_session(document, position, publisher)
     _check_client_ids(document, parts)
+    check_shared(document, parts.devices)
     check_codes(document, parts)
 
 
@@ -86,3 +89,24 @@ def _check_client_ids(document: Document, parts: Parts) -> None:
             document.report(("publishers", position, key), message)
         for broker in brokers:
             owners.setdefault(broker, publisher.id)
+
+
+def check_shared(document: Document, devices: Mapping[int, tuple[DriverSpec, DeviceModel]]) -> None:
+    """Report devices that set up what they share in another way than the first one that uses it."""
+    first: dict[tuple[str, str], tuple[int, Shared]] = {}
+    for position, (spec, model) in devices.items():
+        if spec.shares is None or not model.enabled:
+            continue
+        for shared in spec.shares(model):
+            other, known = first.setdefault((spec.protocol, shared.name), (position, shared))
+            for key, value in shared.settings.items():
+                theirs = known.settings.get(key, value)
+                if theirs == value:
+                    continue
+                place = document.locate(("devices", other, *key.split("."))).node
+                message = (
+                    f"{value} here, but {theirs} for {devices[other][1].id} "
+                    f"({document.file}:{place.line}:{place.column}); "
+                    f"devices that share {shared.name} need the same {key}:"
+                )
+                document.report(("devices", position, *key.split(".")), message)
