@@ -19,6 +19,7 @@ from edge_agent.errors import ConfigError
 
 MAX_DEPTH = 50
 MAX_NODES = 1_000_000
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -112,7 +113,7 @@ class _Composer:
             self._report(node, _tag_message(event.tag, "must be followed by a name, not by a list or mapping"))
             node.is_broken = True
         if len(self._open) >= MAX_DEPTH:
-            self._report(node, f"nested deeper than {MAX_DEPTH} levels")
+            self._report(node, _TOO_DEEP)
             raise _StopError
         self._anchor(event, node)
         self._open.append(node)
@@ -148,7 +149,7 @@ class _Composer:
         elif target in self._open:
             message = f"the alias *{event.anchor} is inside the value that it names"
         elif len(self._open) + target.depth > MAX_DEPTH:
-            message = f"nested deeper than {MAX_DEPTH} levels"
+            message = _TOO_DEEP
         if target is not None and not message:
             return target
         broken = _node(event)
@@ -209,6 +210,9 @@ class _Composer:
         )
 
     def _syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
+        if (mark := error.problem_mark) and "nesting depth" in (error.problem or ""):
+            # libyaml has a limit of its own since 0.2.6, and looks ahead: ours, which is lower, comes too late.
+            return Problem(self._file, mark.line + 1, mark.column + 1, "", _TOO_DEEP)
         trouble = syntax.explain(error, self._text)
         return Problem(self._file, trouble.line, trouble.column, "", f"not YAML: {trouble.message}")
 

@@ -15,7 +15,7 @@ from edge_agent.testing.conformance import check_device
 from edge_agent_modbus.pdu import read_pdu
 from edge_agent_modbus.writer import ModbusWriter
 from tests.servers.modbus_bus import LibmodbusLine, libmodbus_line
-from tests.servers.modbus_device import read_all, read_once, unit_on, values, words
+from tests.servers.modbus_device import config_of, read_all, read_once, unit_on, values, words
 
 
 class Served(Protocol):
@@ -118,7 +118,8 @@ async def test_what_is_written_is_what_is_read(
     with served([5]) as line:
         device = unit_on(line.keys, [point], unit=5)
         session = await device.connect()
-        assert await ModbusWriter(device._config, session).write(0, value) == WriteResult(WriteOutcome.DONE)
+        writer = ModbusWriter(config_of(line.keys, [point], unit=5), session)
+        assert await writer.write(0, value) == WriteResult(WriteOutcome.DONE)
         assert await read_all(device, session) == {0: value}
         await session.close()
         assert next(f for _, f, _, _ in line.server.requests()) == function

@@ -16,7 +16,7 @@ from edge_agent.testing.eventually import eventually
 from edge_agent_modbus import DRIVER
 from edge_agent_modbus.session import ModbusSession
 from edge_agent_modbus.writer import ModbusWriter
-from tests.servers.modbus_device import read_all, transport_of, unit
+from tests.servers.modbus_device import config_of, read_all, transport_of, unit, unit_on
 from tests.servers.modbus_server import Gesture, Script, libmodbus_server, reply, scripted_server
 
 POINTS: list[dict[str, Any]] = [
@@ -38,9 +38,9 @@ POINTS: list[dict[str, Any]] = [
 
 @asynccontextmanager
 async def written_to(port: int, **keys: bool) -> AsyncIterator[tuple[ModbusWriter, ModbusSession]]:
-    device = unit(port, POINTS)
-    session = await device.connect()
-    yield ModbusWriter(device._config, session, **keys), session
+    wire = {"host": "127.0.0.1", "port": port}
+    session = await unit_on(wire, POINTS).connect()
+    yield ModbusWriter(config_of(wire, POINTS), session, **keys), session
     await session.close()
 
 

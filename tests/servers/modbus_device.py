@@ -23,11 +23,15 @@ def unit_on(
     wire: Mapping[str, Any], points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any
 ) -> ModbusUnit:
     """Return a device on any wire, given as keys of its configuration."""
-    named = [{"name": f"p{index}", **point} for index, point in enumerate(points)]
-    config = {"id": "d", "driver": "modbus", **wire, "points": named, **keys}
-    device = DRIVER.create(FakeContext(lines=lines), ModbusDevice.model_validate(config))
+    device = DRIVER.create(FakeContext(lines=lines), config_of(wire, points, **keys))
     assert isinstance(device, ModbusUnit)
     return device
+
+
+def config_of(wire: Mapping[str, Any], points: list[dict[str, Any]], **keys: Any) -> ModbusDevice:
+    """Return the configuration of a device with points of any name."""
+    named = [{"name": f"p{index}", **point} for index, point in enumerate(points)]
+    return ModbusDevice.model_validate({"id": "d", "driver": "modbus", **wire, "points": named, **keys})
 
 
 def words(*addresses: int) -> list[dict[str, Any]]:

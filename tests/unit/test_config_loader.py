@@ -150,8 +150,10 @@ def test_a_syntax_error_in_a_huge_line_is_explained_at_once(tmp_path: Path) -> N
 
 
 def test_deep_nesting_is_refused_before_it_costs_anything(tmp_path: Path) -> None:
-    found = problems("a: " + "[" * 100_000, tmp_path)
-    assert found == [f"1:{3 + MAX_DEPTH}: nested deeper than {MAX_DEPTH} levels"]
+    deep = f"nested deeper than {MAX_DEPTH} levels"
+    assert problems("a: " + "[" * 900, tmp_path) == [f"1:{3 + MAX_DEPTH}: {deep}"]
+    (problem,) = problems("a: " + "[" * 100_000, tmp_path)  # libyaml has a limit of its own, or not
+    assert problem in {f"1:{3 + MAX_DEPTH}: {deep}", f"1:1003: {deep}"}
 
 
 def test_a_chain_of_aliases_is_as_deep_as_what_it_expands_to(tmp_path: Path) -> None:
