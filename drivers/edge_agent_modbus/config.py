@@ -1,6 +1,7 @@
 """What an integrator writes of a Modbus device."""
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
@@ -9,11 +10,16 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 
 from edge_agent.driver import DeviceModel, Duration
 from edge_agent_modbus.cost import SILENCE_CHARACTERS, SILENCE_FAST_NS, LineSpeed
+from edge_agent_modbus.dialer import Route, peer_name
 from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS
 from edge_agent_modbus.plan import Limits
 from edge_agent_modbus.point import ModbusPoint
 from edge_agent_modbus.quirks import QUIRKS
 from edge_agent_modbus.serial_port import SerialModel
+from edge_agent_modbus.tls import PORT as TLS_PORT
+from edge_agent_modbus.tls import TlsModel
+
+_PORT = 502  # MODBUS Messaging on TCP/IP V1.0b §4.3.2.1
 
 __all__ = ["ModbusDevice", "ModbusPoint"]
 
@@ -22,6 +28,15 @@ def _check_host(host: str) -> str:
     if not host or re.search(r"[\s/\[\]]", host) or host.count(":") == 1:  # an IPv6 address has two or more
         raise ValueError(f"{host!r} is not a host; write the name or address alone, and the port in port:")
     return host
+
+
+def _check_address(address: str) -> str:
+    ipaddress.ip_address(address)  # its message says that it is none
+    return address
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
+Kind = Literal["tcp", "tls", "rtu", "rtu_over_tcp"]
 
 
 def _check_quirks(name: str) -> str:
@@ -35,22 +50,41 @@ def _check_quirks(name: str) -> str:
 class ModbusDevice(DeviceModel):
     """One unit on a line: devices with the same host and port, or the same serial port, share it."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["host"]}, {"required": ["serial"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [key]} for key in ("host", "hosts", "serial")]}
+    )
 
-    transport: Literal["tcp", "rtu", "rtu_over_tcp"] | None = Field(
+    transport: Kind | None = Field(
         default=None,
-        description="How frames are sent: tcp (with host:), rtu (with serial:), or rtu_over_tcp, RTU frames "
-        "through a gateway that passes bytes on as they are.",
+        description="How frames are sent: tcp, tls (default with tls:), rtu (default with serial:), or "
+        "rtu_over_tcp, RTU frames through a gateway that passes bytes on as they are.",
     )
     serial: SerialModel | None = Field(default=None, description="The serial port, instead of host:.")
     pause: Duration = Field(
         default=0.0, ge=0, description="Least silence between two requests on a line of RTU frames."
     )
-    host: Annotated[str, AfterValidator(_check_host)] = Field(
+    host: Host = Field(
         default="",
         description="Name or IP address (v4, v6) of the device, or of the gateway that it is behind.",
     )
-    port: int = Field(default=502, ge=1, le=65535, description="TCP port.")
+    hosts: Sequence[Host] = Field(
+        default=(),
+        max_length=8,
+        description="Instead of host:, several of one device; the next one is used when one fails.",
+    )
+    port: int | None = Field(default=None, ge=1, le=65535, description="TCP port; default 502, with tls 802.")
+    tls: TlsModel | None = Field(default=None, description="Certificates, for a device with Modbus Security.")
+    insecure_server_name: bool = Field(
+        default=False, description="true: the device's certificate may be for any name; it must still be trusted."
+    )
+    source_address: Annotated[str, AfterValidator(_check_address)] = Field(
+        default="", description="Our own IP address to speak from, where the gateway has several."
+    )
+    interface: str = Field(
+        default="",
+        pattern=r"^[^\s/]{0,15}$",
+        description="Our own network interface to speak through, such as eth1, where the gateway has several.",
+    )
     unit: int = Field(
         default=1,
         ge=0,
@@ -86,6 +120,25 @@ class ModbusDevice(DeviceModel):
         )
 
     @property
+    def kind(self) -> Kind:
+        """How frames are sent."""
+        return self.transport or ("rtu" if self.serial is not None else "tls" if self.tls is not None else "tcp")
+
+    @property
+    def route(self) -> Route:
+        """How to get to its socket."""
+        hosts = self.hosts or [self.host]
+        return Route(
+            hosts,
+            self.port or (TLS_PORT if self.kind == "tls" else _PORT),
+            self.source_address,
+            self.interface,
+            self.tls,
+            not self.insecure_server_name,
+            self.connect_timeout / len(hosts),
+        )
+
+    @property
     def silence_s(self) -> float:
         """Least silence before a request on a line of RTU frames."""
         character_s = 0.0 if self.serial is None else self.serial.character_bits / self.serial.baud_rate
@@ -101,16 +154,28 @@ class ModbusDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_wire(self) -> Self:
-        if (self.serial is None) == (not self.host):
-            raise ValueError("write either host: or serial:")
-        if self.transport is not None and (self.transport == "rtu") != (self.serial is not None):
+        is_serial = self.serial is not None
+        if is_serial + bool(self.host) + bool(self.hosts) != 1:
+            raise ValueError("write one of host:, hosts: or serial:")
+        if (self.kind == "rtu") != is_serial:
+            raise ValueError(f"transport: {self.kind} needs {'serial' if self.kind == 'rtu' else 'host'}:")
+        if (self.kind == "tls") != (self.tls is not None):
             raise ValueError(
-                f"transport: {self.transport} needs {'serial' if self.transport == 'rtu' else 'host'}:"
+                "transport: tls needs tls:, with the certificates"
+                if self.tls is None
+                else f"transport: {self.kind} has no use for tls:"
             )
-        if self.serial is not None and "port" in self.model_fields_set:
+        if is_serial and self.port is not None:
             raise ValueError("port: is the TCP port of a host; the serial port goes into serial:, as {port: …}")
-        if "pause" in self.model_fields_set and self.serial is None and self.transport != "rtu_over_tcp":
+        if "pause" in self.model_fields_set and self.kind in {"tcp", "tls"}:
             raise ValueError("pause: has no meaning for Modbus TCP: leave it out")
+        if self.insecure_server_name and self.tls is None:
+            raise ValueError("insecure_server_name: has no meaning without tls: leave it out")
+        for key in ("source_address", "interface"):
+            if is_serial and getattr(self, key):
+                raise ValueError(f"{key}: has no meaning for a serial port: leave it out")
+        if len({peer_name(host, 0) for host in self.hosts}) < len(self.hosts):
+            raise ValueError("hosts: has the same one twice")
         return self
 
     @model_validator(mode="after")

@@ -13,9 +13,9 @@ import struct
 from typing import cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
+from edge_agent_modbus.dialer import Dialed, Dialer, notice_loss
 from edge_agent_modbus.pdu import repeats_safely
 from edge_agent_modbus.serial_port import SerialModel, open_port
-from edge_agent_modbus.tcp import connect, notice_loss
 
 _EXCEPTION = 0x80
 _EXCEPTION_BYTES = 5  # unit, function, code, CRC
@@ -63,16 +63,16 @@ async def open_serial(settings: SerialModel, silence_s: float, answer_s: float) 
     return transport
 
 
-async def open_rtu_over_tcp(host: str, port: int, silence_s: float, answer_s: float) -> "RtuTransport":
+async def open_rtu_over_tcp(dialer: Dialer, silence_s: float, answer_s: float) -> "RtuTransport":
     """Connect to a gateway that passes frames on as they are; leaves nothing open when cancelled.
 
     Raises:
         DeviceUnavailableError: no connection; the message says what to check.
     """
-    return await connect(host, port, lambda peer: RtuTransport(peer, silence_s, answer_s))
+    return await dialer.connect(lambda peer: RtuTransport(peer, silence_s, answer_s))
 
 
-class RtuTransport(asyncio.Protocol):
+class RtuTransport(Dialed, asyncio.Protocol):
     """One line. One exchange at a time, as its turns have it.
 
     Args:
@@ -179,6 +179,7 @@ class RtuTransport(asyncio.Protocol):
                 continue
             self.discarded += begin > 0
             self._received = data[begin + size :]
+            self.has_answered = True
             return frame[1:-2]
         return None
 

@@ -1,75 +1,27 @@
-"""Modbus over one TCP socket: each request gets the answer that is its own, and a lost socket shows at once.
+"""Modbus over a TCP socket, plain or TLS: each request gets its own answer, and a lost socket shows at once.
 
 Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
 Why it is not pymodbus's: docs/adr/0002-modbus-transport.md.
 """
 
 import asyncio
-import errno
-import socket
+import ssl
 import struct
-from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
-from edge_agent_modbus.transport import peer_name
-
-P = TypeVar("P", bound=asyncio.Protocol)
+from edge_agent_modbus.dialer import Dialed, notice_loss
+from edge_agent_modbus.tls import explain
 
 _HEADER = struct.Struct(">HHHB")  # §3.1.3 MBAP: transaction, protocol, length (unit and PDU), unit
 _MAX_LENGTH = 254  # §3.1.3: 260 bytes altogether, less the six before the unit
 _MIN_LENGTH = 2  # unit and function code
 
-# A peer that vanished without a word is noticed by the kernel, whoever of the units behind it is asked meanwhile.
-_USER_TIMEOUT_MS = 10_000  # sent, and not acknowledged by the peer's TCP
-_KEEP_ALIVE_IDLE_S = 10
-_KEEP_ALIVE_INTERVAL_S = 3
-_KEEP_ALIVE_PROBES = 3
-
 _MAX_WAITING_BYTES = 4096  # about 300 requests that the peer did not even take from the wire
 _MAX_UNASKED = 100  # answers in a row that nobody waits for
 
-_WHY = {
-    errno.ECONNREFUSED: "nothing listens there; check port: and that the device's Modbus server is switched on",
-    errno.EHOSTUNREACH: "no way to it; check host:, cable, power and the gateway's own network",
-    errno.ENETUNREACH: "no way to it; check host: and the gateway's own address and routes",
-    errno.ETIMEDOUT: "no answer; check host:, cable, power and firewalls",
-    errno.ECONNRESET: "it resets connections; it may allow a few clients only, or only known addresses",
-}
 
-
-async def open_tcp(host: str, port: int) -> "TcpTransport":
-    """Connect; leaves nothing open when cancelled.
-
-    Raises:
-        DeviceUnavailableError: no connection; the message says what to check.
-    """
-    return await connect(host, port, TcpTransport)
-
-
-async def connect(host: str, port: int, make: Callable[[str], P]) -> P:
-    """As ``open_tcp``, for a protocol that is made of the peer's name."""
-    peer = peer_name(host, port)
-    try:
-        _, transport = await asyncio.get_running_loop().create_connection(lambda: make(peer), host, port)
-    except (socket.gaierror, UnicodeError) as exc:
-        raise DeviceUnavailableError(f"{peer}: the name has no address ({exc}); check host: and DNS") from exc
-    except OSError as exc:
-        why = _WHY.get(exc.errno or 0, f"{exc}; check host:, port:, cable and power")
-        raise DeviceUnavailableError(f"{peer}: {why}") from exc
-    return transport
-
-
-def notice_loss(sock: socket.socket) -> None:
-    """Let the kernel end a connection whose peer vanished without a word."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE_INTERVAL_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_ALIVE_PROBES)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-
-
-class TcpTransport(asyncio.Protocol):
+class TcpTransport(Dialed, asyncio.Protocol):
     """One connection. Several exchanges may be under way; each is told by its transaction id."""
 
     def __init__(self, peer: str) -> None:
@@ -129,7 +81,10 @@ class TcpTransport(asyncio.Protocol):
         self._lose("takes no more requests")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(f"broke the connection ({exc})" if exc else "closed the connection", exc)
+        if isinstance(exc, ssl.SSLError):  # TLS 1.3: only now it has looked at our certificate
+            self._lose(f"broke the connection: {explain(exc)}", exc)
+        else:
+            self._lose(f"broke the connection ({exc})" if exc else "closed the connection", exc)
 
     def _deliver(self, transaction: int, unit: int, pdu: bytes) -> None:
         asked_unit, answer = self._waiting.pop(transaction, (0, None))
@@ -145,6 +100,7 @@ class TcpTransport(asyncio.Protocol):
             )
         else:
             self._unasked = 0
+            self.has_answered = True
             answer.set_result(pdu)
 
     def _lose(self, what: str, cause: BaseException | None = None) -> None:

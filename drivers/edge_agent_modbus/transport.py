@@ -1,6 +1,5 @@
 """The way to a device: what every wire gives, and which wire a configuration asks for."""
 
-import ipaddress
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Protocol
 from edge_agent.driver import Shared
 from edge_agent.model.quantity import format_duration
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.dialer import Dialer, peer_name
 
 
 class Transport(Protocol):
@@ -55,24 +55,22 @@ class Wire:
     open: Callable[[], Awaitable[Transport]]
 
 
-def peer_name(host: str, port: int) -> str:
-    """Return ``host:port`` for keys and messages, the same for each way to write an address."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return f"{host.lower()}:{port}"
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"  # noqa: PLR2004 - IPv6
-
-
 def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
     """Return the line of a device, and what all devices on it must have in common."""
     serial = config.serial
-    transport = config.transport or ("tcp" if serial is None else "rtu")
-    settings: dict[str, str] = {"transport": transport}
-    if transport != "tcp":
+    settings: dict[str, str] = {"transport": config.kind}
+    if config.kind not in {"tcp", "tls"}:
         settings |= {"pause": format_duration(config.pause), "timeout": format_duration(config.timeout)}
     if serial is None:
-        return (Shared(peer_name(config.host, config.port), settings),)
+        route, tls = config.route, config.tls
+        settings |= {
+            "hosts": ", ".join(peer_name(host, route.port) for host in route.hosts),
+            "source_address": route.source_address or "none",
+            "interface": route.interface or "none",
+            "insecure_server_name": str(config.insecure_server_name).lower(),
+        }
+        settings |= {} if tls is None else {f"tls.{key}": str(value) for key, value in tls}
+        return tuple(Shared(peer_name(host, route.port), settings) for host in route.hosts)
     settings |= {f"serial.{key}": str(value) for key, value in serial if key != "port"}
     return (Shared(os.path.realpath(serial.port), settings),)
 
@@ -87,14 +85,12 @@ def wire_of(config: ModbusDevice) -> Wire:
 
         port = os.path.realpath(serial.port)  # the names in /dev/serial are links
         return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s))
-    peer = peer_name(config.host, config.port)
-    if config.transport == "rtu_over_tcp":
+    dialer = Dialer(config.route)
+    peer = ",".join(peer_name(host, config.route.port) for host in config.route.hosts)
+    if config.kind == "rtu_over_tcp":
         from edge_agent_modbus.rtu import open_rtu_over_tcp
 
-        return Wire(
-            f"rtu_over_tcp://{peer}",
-            lambda: open_rtu_over_tcp(config.host, config.port, config.silence_s, answer_s),
-        )
-    from edge_agent_modbus.tcp import open_tcp
+        return Wire(f"rtu_over_tcp://{peer}", lambda: open_rtu_over_tcp(dialer, config.silence_s, answer_s))
+    from edge_agent_modbus.tcp import TcpTransport
 
-    return Wire(f"tcp://{peer}", lambda: open_tcp(config.host, config.port))
+    return Wire(f"{config.kind}://{peer}", lambda: dialer.connect(TcpTransport))

@@ -16,8 +16,7 @@ from pymodbus.client.mixin import ModbusClientMixin
 from edge_agent_modbus.decode import Source, ValueType
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.plan import Limits, plan_reads
-from edge_agent_modbus.tcp import open_tcp
-from tests.servers.modbus_device import unit
+from tests.servers.modbus_device import open_tcp, unit
 from tests.servers.modbus_server import libmodbus_server
 
 ROUNDS, REQUESTS = 7, 300

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent_modbus.identification import Category, identification_part, identification_pdu
 from edge_agent_modbus.pdu import ExceptionReply
-from edge_agent_modbus.tcp import open_tcp
+from tests.servers.modbus_device import open_tcp
 from tests.servers.modbus_server import libmodbus_program
 from tests.servers.simulated_modbus import simulated, simulated_device
 

@@ -9,8 +9,8 @@ import pytest
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.testing.eventually import eventually
 from edge_agent_modbus.pdu import Table, read_payload, read_pdu
-from edge_agent_modbus.tcp import TcpTransport, open_tcp
-from tests.servers.modbus_device import read_all, unit, words
+from edge_agent_modbus.tcp import TcpTransport
+from tests.servers.modbus_device import open_tcp, read_all, unit, words
 from tests.servers.modbus_server import (
     Answer,
     Gesture,

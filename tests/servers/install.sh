@@ -17,6 +17,9 @@ need pkg-config pkg-config
 need /usr/include/modbus/modbus.h libmodbus-dev
 need /usr/include/sqlite3.h libsqlite3-dev
 need systemd-analyze systemd
+need socat socat
+need openssl openssl
+need ip iproute2
 if [ -n "$missing" ]; then
     echo "installing:$missing"
     $as_root apt-get update -qq

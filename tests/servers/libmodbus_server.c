@@ -5,6 +5,7 @@
  *
  * Usage: libmodbus_server LOG [OPTION ARGUMENT ...]; prints its port (0 without one) and serves until stdin ends.
  *   rtu UNIT:PATH                     the unit is on a serial line, at this terminal, and not on TCP
+ *   listen HOST:PORT                  default 127.0.0.1:0; a HOST with colons is IPv6
  *   set UNIT:TABLE:ADDRESS:HEX        registers (four digits each); TABLE is a reading function code, 3 or 4
  *   illegal UNIT:TABLE:FIRST:LAST     exception 2 for a read that touches these addresses
  *   most UNIT:COUNT                   exception 3 for a read of more than COUNT
@@ -63,6 +64,9 @@ static void set_registers(int unit, int table, int address, const char *hex)
         registers[address++] = (uint16_t)word;
 }
 
+static char host[64] = "127.0.0.1";
+static const char *port = "0";
+
 static void read_option(const char *name, const char *argument)
 {
     int a = 0, b = 0, c = 0, d = 0, at = 0;
@@ -70,6 +74,10 @@ static void read_option(const char *name, const char *argument)
     if (strcmp(name, "set") == 0) {
         sscanf(argument, "%*d:%*d:%*d:%n", &at);
         set_registers(a, b, c, argument + at);
+    } else if (strcmp(name, "listen") == 0) {
+        at = (int)(strrchr(argument, ':') - argument);
+        snprintf(host, sizeof host, "%.*s", at, argument);
+        port = argument + at + 1;
     } else if (strcmp(name, "rtu") == 0) {
         stations[station_count++] = (struct station){a, strchr(argument, ':') + 1};
     } else if (rule_count < RULES) {
@@ -146,15 +154,15 @@ static int serve_line(void)
 static int serve_tcp(void)
 {
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
-    struct sockaddr_in address;
+    struct sockaddr_in6 address; /* the port of an IPv4 address is in the same place */
     socklen_t address_size = sizeof address;
-    modbus_t *ctx = modbus_new_tcp("127.0.0.1", 0);
+    modbus_t *ctx = modbus_new_tcp_pi(host, port);
     if (ctx == NULL)
         return 2;
-    int listener = modbus_tcp_listen(ctx, 16);
+    int listener = modbus_tcp_pi_listen(ctx, 16);
     if (listener == -1 || getsockname(listener, (struct sockaddr *)&address, &address_size) == -1)
         return 1;
-    printf("%d\n", ntohs(address.sin_port));
+    printf("%d\n", ntohs(address.sin6_port));
     fflush(stdout);
 
     fd_set open_sockets;

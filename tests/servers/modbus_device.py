@@ -10,7 +10,9 @@ from edge_agent.testing.conformance import check_batch
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus import DRIVER
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.dialer import Dialer, Route
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
+from edge_agent_modbus.tcp import TcpTransport
 from edge_agent_modbus.transport import Transport
 
 
@@ -61,6 +63,10 @@ async def read_once(device: ModbusUnit) -> dict[int, Any]:
         return await read_all(device, session)
     finally:
         await session.close()
+
+
+async def open_tcp(host: str, port: int) -> TcpTransport:
+    return await Dialer(Route((host,), port)).connect(TcpTransport)
 
 
 def transport_of(session: Session) -> Transport:

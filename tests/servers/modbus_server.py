@@ -44,8 +44,10 @@ def libmodbus_server(
     silent: Sequence[int] = (),
     delays_ms: Mapping[int, int] | None = None,
     stations: Mapping[int, str] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> Iterator[LibmodbusServer]:
-    """Serve on a free port of 127.0.0.1, or on serial lines.
+    """Serve on a socket, or on serial lines.
 
     Args:
         registers: contents by unit, table (3 or 4) and first address.
@@ -55,6 +57,8 @@ def libmodbus_server(
         silent: units that never answer.
         delays_ms: by unit: how late its answers come; on TCP the other units wait meanwhile.
         stations: the terminal of each unit that is on a serial line, and not on TCP; see ``modbus_bus``.
+        host: the address of the socket.
+        port: its port, 0: a free one.
     """
     options = [("rtu", f"{unit}:{path}") for unit, path in (stations or {}).items()]
     options += [("set", f"{u}:{t}:{a}:{body.hex()}") for (u, t, a), body in (registers or {}).items()]
@@ -62,6 +66,7 @@ def libmodbus_server(
     options += [("delay", f"{unit}:{ms}") for unit, ms in (delays_ms or {}).items()]
     options += [("silent", str(unit)) for unit in silent]
     options += [("exception", f"{unit}:{code}") for unit, code in (exceptions or {}).items()]
+    options.append(("listen", f"{host}:{port}"))
     options += [("most", f"{unit}:{count}") for unit, count in (most or {}).items()]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "requests"

@@ -211,7 +211,7 @@ def test_a_driver_is_shown_with_its_keys(edge_agent: Main) -> None:
     code, output, _ = edge_agent("drivers", "modbus")
     assert code == 0
     assert re.search(r"^stability  (experimental|beta|stable)$", output, re.MULTILINE)
-    assert "\nport\t502\tTCP port.\n" in output
+    assert "\nmax_coils\t2000\tMost coils or discrete inputs in one request.\n" in output
     assert "\npoints:\n" in output
     code, output, _ = edge_agent("drivers", "modbus", "--json")
     assert json.loads(output)["config"]["properties"]["interval"]["default"] == "1s"

@@ -178,17 +178,65 @@ def test_a_point_as_the_planner_sees_it() -> None:
 
 def device(**keys: Any) -> ModbusDevice:
     points = keys.pop("points", [{"name": "p", "holding": 0, "type": "int16"}])
-    return ModbusDevice.model_validate({"id": "d", "driver": "modbus", "host": "h", "points": points, **keys})
+    written = {"id": "d", "driver": "modbus", "host": "h", "points": points, **keys}
+    return ModbusDevice.model_validate({key: value for key, value in written.items() if value is not None})
 
 
 def test_the_defaults_of_a_device() -> None:
-    assert (device().port, device().unit, device().max_registers, device().max_coils) == (502, 1, 125, 2000)
+    assert (device().route.port, device().unit, device().max_registers, device().max_coils) == (502, 1, 125, 2000)
 
 
 @pytest.mark.parametrize("host", ["", "10.0.0.1:502/x", "10.0.0.1:502", "plc:502", "tcp://plc", "[::1]", "a b"])
 def test_a_host_is_a_host_alone(host: str) -> None:
     with pytest.raises(ValidationError, match="write the name or address alone"):
         device(host=host)
+
+
+TLS = {"ca": "a.pem", "certificate": "b.pem", "key": "c.key"}
+SERIAL = {"port": "/dev/ttyUSB0"}
+
+
+@pytest.mark.parametrize(
+    ("wire", "kind", "port"),
+    [
+        ({"host": "h"}, "tcp", 502),
+        ({"host": "h", "tls": TLS}, "tls", 802),
+        ({"host": "h", "tls": TLS, "transport": "tls", "port": 8802}, "tls", 8802),
+        ({"hosts": ["a", "b"], "transport": "rtu_over_tcp"}, "rtu_over_tcp", 502),
+        ({"serial": SERIAL}, "rtu", 502),
+    ],
+)
+def test_the_transport_follows_from_what_is_written(wire: dict[str, Any], kind: str, port: int) -> None:
+    config = device(**({"host": None} | wire))
+    assert (config.kind, config.route.port) == (kind, port)
+
+
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        ({"host": None}, "write one of host:, hosts: or serial:"),
+        ({"hosts": ["i"]}, "write one of host:, hosts: or serial:"),
+        ({"serial": SERIAL}, "write one of host:, hosts: or serial:"),
+        ({"host": None, "hosts": ["i", "I"]}, "hosts: has the same one twice"),
+        ({"host": None, "hosts": ["i", "j:502"]}, "write the name or address alone"),
+        ({"transport": "rtu"}, "transport: rtu needs serial:"),
+        ({"host": None, "serial": SERIAL, "transport": "rtu_over_tcp"}, "transport: rtu_over_tcp needs host:"),
+        ({"transport": "tls"}, "transport: tls needs tls:, with the certificates"),
+        ({"transport": "tcp", "tls": TLS}, "transport: tcp has no use for tls:"),
+        ({"host": None, "serial": SERIAL, "tls": TLS}, "transport: rtu has no use for tls:"),
+        ({"tls": TLS | {"key": None}}, "tls.key"),
+        ({"host": None, "serial": SERIAL, "port": 502}, "the serial port goes into serial:"),
+        ({"pause": "1ms"}, "pause: has no meaning for Modbus TCP"),
+        ({"tls": TLS, "pause": "1ms"}, "pause: has no meaning for Modbus TCP"),
+        ({"insecure_server_name": True}, "insecure_server_name: has no meaning without tls"),
+        ({"source_address": "eth1"}, "'eth1' does not appear to be an IPv4 or IPv6 address"),
+        ({"interface": "a name too long for one"}, "interface"),
+        ({"host": None, "serial": SERIAL, "interface": "eth1"}, "interface: has no meaning for a serial port"),
+    ],
+)
+def test_a_wire_that_cannot_be_is_refused(wire: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        device(**wire)
 
 
 @pytest.mark.parametrize(

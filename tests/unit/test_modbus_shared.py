@@ -41,12 +41,23 @@ def test_both_places_are_told() -> None:
         ("serial: {port: /dev/t}", "serial: {port: /dev/t}, pause: 20ms", "pause: 20ms here, but 0ms for d1"),
         ("serial: {port: /dev/t}", "serial: {port: /dev/t}, timeout: 1s", "timeout: 1s here, but 3s for d1"),
         ("host: gw", "host: GW, transport: rtu_over_tcp", "transport: rtu_over_tcp here, but tcp for d1"),
+        ("host: gw", "host: gw, interface: eth1", "interface: eth1 here, but none for d1"),
+        ("host: gw", "host: gw, source_address: 10.0.0.1", "source_address: 10.0.0.1 here, but none for d1"),
+        ("host: gw", "hosts: [up, gw]", "hosts: up:502, gw:502 here, but gw:502 for d1"),
         ("host: '::1'", "host: '0:0::1', transport: rtu_over_tcp", "transport: rtu_over_tcp here, but tcp for d1"),
     ],
 )
 def test_what_must_not_differ(first: str, second: str, said: str) -> None:
     (problem,) = problems(first, second)
     assert said in problem
+
+
+def test_certificates_must_not_differ() -> None:
+    tls = "host: gw, tls: {ca: ca.pem, certificate: %s.pem, key: a.key}"
+    (problem,) = problems(tls % "a", tls % "b")
+    assert problem.startswith(
+        "6:71: devices[1].tls.certificate: /etc/edge-agent/b.pem here, but /etc/edge-agent/a.pem"
+    )
 
 
 def test_a_port_has_one_name(tmp_path: Path) -> None:

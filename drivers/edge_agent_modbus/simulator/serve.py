@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from edge_agent.driver import Simulation, SimulationEventKind
 from edge_agent.errors import SimulationError
+from edge_agent_modbus.dialer import peer_name
 from edge_agent_modbus.simulator.config import SimulatedDevice
 from edge_agent_modbus.simulator.tcp import TcpAddress
 from edge_agent_modbus.simulator.unit import Unit
-from edge_agent_modbus.transport import peer_name
 
 _LOOPBACK = "127.0.0.1"
 
@@ -22,7 +22,7 @@ async def serve(devices: Sequence[SimulatedDevice], simulation: Simulation) -> N
     """
     groups: dict[tuple[str, int], list[SimulatedDevice]] = {}
     for device in devices:
-        groups.setdefault((device.host.lower(), device.port), []).append(device)
+        groups.setdefault((device.route.hosts[0].lower(), device.route.port), []).append(device)
     places = _places(groups, simulation)
     addresses = []
     for key, group in groups.items():
