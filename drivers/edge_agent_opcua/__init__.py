@@ -2,7 +2,7 @@
 
 from edge_agent.driver import DriverSpec, Stability
 from edge_agent_opcua.config import OpcUaDevice
-from edge_agent_opcua.device import create
+from edge_agent_opcua.device import create, writer
 
 __all__ = ["DRIVER"]
 
@@ -13,4 +13,5 @@ DRIVER = DriverSpec(
     create=create,
     title="OPC UA client: subscribes to or polls the variables of a server (CNC, PLC, SCADA)",
     stability=Stability.BETA,
+    writer=writer,
 )

@@ -5,11 +5,12 @@ import importlib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from edge_agent.driver import Context, Session
+from edge_agent.driver import Context, Session, Writer
 from edge_agent_opcua.config import Mode, OpcUaDevice
 from edge_agent_opcua.plan import Read, addresses, points_of, reads
 
 _SESSION = "edge_agent_opcua.session"
+_WRITER = "edge_agent_opcua.writer"
 
 
 class Device:
@@ -36,3 +37,9 @@ class Device:
 def create(context: Context, config: OpcUaDevice) -> Device:
     """Make the device of a validated config."""
     return Device(context, config)
+
+
+def writer(config: OpcUaDevice, session: Session) -> Writer:
+    """Make the writer of a device over its session, which has loaded asyncua."""
+    made: Writer = importlib.import_module(_WRITER).OpcUaWriter(config, session)
+    return made

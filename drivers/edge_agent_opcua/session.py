@@ -94,6 +94,7 @@ class OpcUaSession:
         self._clock = clock
         self._decoder = Decoder()
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
+        self._namespaces: list[str] = []
         self._nodes_per_read = self._items_per_call = MAX_OPERATIONS
         self._reported: frozenset[int] = frozenset()
         self._rejected: dict[int, int] = {}
@@ -112,6 +113,7 @@ class OpcUaSession:
         self._items_per_call = _limit(calls)
         told = namespaces.Value.Value if namespaces.Value is not None else None
         known = told if isinstance(told, list) else []
+        self._namespaces = known
         self._node_ids = [_node_id(node, known) for node in nodes]
         if wanted:
             await self._create_subscription(asked)
@@ -119,7 +121,7 @@ class OpcUaSession:
 
     async def read(self, request: Request) -> ReadingBatch:
         points = [point for point in request.points if self._node_ids[point] is not None]
-        await self._renew_channel()
+        await self.renew_channel()
         with one_exchange(self._url, "reading"):
             values, self._nodes_per_read = await self._in_chunks(points, self._nodes_per_read, self._read_values)
         time_ns = self._clock.now_ns()
@@ -133,7 +135,7 @@ class OpcUaSession:
         expected: int | None = None
         acknowledgements: list[Any] = []
         while True:
-            await self._renew_channel()
+            await self.renew_channel()
             with whole_session(self._url, "waiting for a notification"):
                 message = await self._publish(acknowledgements)
             time_ns = self._clock.now_ns()
@@ -161,6 +163,14 @@ class OpcUaSession:
     def overflows(self) -> int:
         """Readings that came with the Overflow bit so far."""
         return self._decoder.overflows
+
+    def node_id(self, point: int) -> Any:
+        """Return the library's node id of a point; None where the server lacks the namespace."""
+        return self._node_ids[point]
+
+    def find(self, node: NodeAddress) -> Any:
+        """Return the library's node id of any other node; None where the server lacks the namespace."""
+        return _node_id(node, self._namespaces)
 
     async def _publish(self, acknowledgements: list[Any]) -> Any:
         """Return the next NotificationMessage; exactly one request is outstanding, so they come in order."""
@@ -192,7 +202,7 @@ class OpcUaSession:
         columns = self._decoder.columns(time_ns, pairs)
         return ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns)))
 
-    async def _renew_channel(self) -> None:
+    async def renew_channel(self) -> None:
         """Renew the channel's token in time, on the way to a request: no task has to live for it."""
         if self._clock.monotonic_s() < self._renew_at_s:
             return

@@ -28,6 +28,8 @@ const options = {
     ...JSON.parse(process.argv[2] || "{}"),
 };
 
+const addWritable = require("./writable.js");
+
 const load = createRequire(path.join(options.modules, "package.json"));
 const { OPCUAServer } = load("node-opcua-server");
 const { OPCUACertificateManager } = load("node-opcua-certificate-manager");
@@ -52,7 +54,7 @@ function pad(number, width) {
 
 function addVariables(addressSpace) {
     const namespace = addressSpace.registerNamespace("http://example.com/cnc");
-    const folder = namespace.addFolder(addressSpace.rootFolder.objects, { browseName: "CNC" });
+    const folder = namespace.addFolder(addressSpace.rootFolder.objects, { browseName: "CNC", nodeId: "s=CNC" });
     const add = (name, dataType, value, more = {}) => {
         const variable = namespace.addVariable({
             componentOf: folder,
@@ -111,6 +113,7 @@ function addVariables(addressSpace) {
         { dataType: DataType.Double, value: 1 }, StatusCodes.Good, new Date("2026-01-02T03:04:05.678Z"),
     );
     addChanging(add);
+    addWritable(namespace, folder, { DataType, StatusCodes, Variant, VariantArrayType });
 }
 
 function addChanging(add) {
