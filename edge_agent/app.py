@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.collect.context import DeviceContext
+from edge_agent.collect.context import DeviceContext, driver_directory
+from edge_agent.collect.expiry import Expiries
 from edge_agent.collect.line import Lines
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.config.options import AgentOptions
@@ -59,6 +60,7 @@ class Agent:
         self._publishers: list[Publisher] = []
         self._collecting: list[asyncio.Task[None]] = []
         self._started_ns = clock.now_ns()
+        self._expiries = Expiries(self.metrics, clock)
 
     @property
     def outbox(self) -> Outbox:
@@ -102,6 +104,7 @@ class Agent:
             async with asyncio.TaskGroup() as ground:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
+                ground.create_task(self._expiries.run(), name="expiries")
                 ground.create_task(LoopLag(self.metrics, self._clock).run(), name="loop-lag")
                 if isinstance(self._clock, SystemClock):
                     ground.create_task(ClockWatch(self.metrics, self._clock).run(), name="clock")
@@ -218,7 +221,14 @@ class Agent:
         return [
             DeviceSupervisor(
                 device,
-                DeviceContext(device.id, self._clock, lines, outbox.learned(device.id)),
+                DeviceContext(
+                    device.id,
+                    self._clock,
+                    lines,
+                    outbox.learned(device.id),
+                    directory=driver_directory(self.options.outbox.directory, device.spec.protocol),
+                    expiries=self._expiries.tell,
+                ),
                 outbox.append,
                 self.current.add(device.table),
                 clock=self._clock,

@@ -1,4 +1,4 @@
-"""The contract between the agent and a driver, and everything that a driver may import besides the model.
+"""The contract between the agent and a driver: with ``certificates`` and the model, all that a driver may import.
 
 A driver is a package ``edge_agent_<protocol>`` with a module attribute ``DRIVER``, a ``DriverSpec`` value,
 declared by an entry point in the group ``edge_agent.drivers`` or found in a folder under ``drivers_path``.
@@ -15,10 +15,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from edge_agent.certificates import CertificateStore
 from edge_agent.clock import Clock
 from edge_agent.model import DeviceId, ReadingBatch, ReadingClass, check_id
 from edge_agent.model.quantity import parse_duration_s, parse_size_bytes
@@ -317,6 +319,25 @@ class Context(Protocol):
         """What the driver learned of this device; small, persisted, may be forgotten on request."""
         ...
 
+    @property
+    def directory(self) -> Path:
+        """The driver's own folder in the state directory, one for all its devices.
+
+        For files that people handle, such as certificates; it is there once the driver makes it. Files block: they
+        are read and written on a thread.
+        """
+        ...
+
+    def expires(self, certificate: str, time_ns: int, remedy: str) -> None:
+        """Tell until when a certificate that this device needs is valid; the agent shows it and warns in time.
+
+        Args:
+            certificate: which one: ``own``, ``server`` or ``user``; the last word about each counts.
+            time_ns: the end of its validity.
+            remedy: what a person has to do before that.
+        """
+        ...
+
     def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
         """Return the line that has this key, made at the first call.
 
@@ -424,6 +445,7 @@ class DriverSpec:
         simulator: loads the simulator; a running agent never calls it.
         writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
         shares: what a device of a validated config uses together with others; two that disagree are refused. Pure.
+        certificates: opens the certificate store in the driver's directory (``Context.directory``).
     """
 
     protocol: str
@@ -435,3 +457,4 @@ class DriverSpec:
     simulator: Callable[[], SimulatorSpec] | None = None
     writer: Callable[[Any, Any], Writer] | None = None
     shares: Callable[[Any], Sequence[Shared]] | None = None
+    certificates: Callable[[Path], CertificateStore] | None = None

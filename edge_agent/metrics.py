@@ -8,7 +8,7 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 
 
 class Metrics:
-    """The metrics of one agent. Labels are ``device`` and ``publisher`` (and ``protocol``) only."""
+    """The metrics of one agent. Labels name devices, publishers, protocols and kinds of things, never points."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
@@ -44,6 +44,11 @@ class Metrics:
         self.losses = counter("device_losses_total", "Sessions lost.", device)
         self.driver_crashes = counter("driver_crashes_total", "Unexpected exceptions out of a driver.", device)
         self.last_reading = gauge("last_reading_timestamp_seconds", "Time of the last reading.", device)
+        self.certificate_expires = gauge(
+            "certificate_expires_timestamp_seconds",
+            "End of the validity of a certificate that the device depends on: own, server or user.",
+            ["device", "certificate"],
+        )
         self.exchange_seconds = histogram("exchange_seconds", "Duration of one answered exchange.", protocol)
         self.lateness_seconds = histogram("poll_lateness_seconds", "How late a poll began.", protocol)
 

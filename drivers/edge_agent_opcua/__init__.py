@@ -1,10 +1,21 @@
 """Driver for OPC UA servers: subscriptions and cyclic reads. Light: asyncua is imported when a device connects."""
 
+import importlib
+from pathlib import Path
+
+from edge_agent.certificates import CertificateStore
 from edge_agent.driver import DriverSpec, Stability
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.device import create, writer
 
 __all__ = ["DRIVER"]
+
+
+def _certificates(directory: Path) -> CertificateStore:
+    # cryptography is loaded where a command asks for it only.
+    store: CertificateStore = importlib.import_module("edge_agent_opcua.store").Store(directory)
+    return store
+
 
 DRIVER = DriverSpec(
     protocol="opcua",
@@ -14,4 +25,5 @@ DRIVER = DriverSpec(
     title="OPC UA client: subscribes to or polls the variables of a server (CNC, PLC, SCADA)",
     stability=Stability.BETA,
     writer=writer,
+    certificates=_certificates,
 )

@@ -26,6 +26,8 @@ class SecurityPolicy(StrEnum):
 
     NONE = "None"
     BASIC256SHA256 = "Basic256Sha256"
+    AES128_SHA256_RSAOAEP = "Aes128_Sha256_RsaOaep"
+    AES256_SHA256_RSAPSS = "Aes256_Sha256_RsaPss"
 
 
 class SecurityMode(StrEnum):
@@ -48,6 +50,11 @@ def _check_url(text: str) -> str:
         raise ValueError("user and password do not belong in the url; write them as `user:` and `password:`")
     port = parts.port  # raises ValueError out of range
     return text if port else text.replace(parts.netloc, f"{parts.netloc.rstrip(':')}:{DEFAULT_PORT}", 1)
+
+
+def _together(**keys: object) -> None:
+    if len({bool(value) for value in keys.values()}) > 1:
+        raise ValueError(f"{' and '.join(f'`{key}:`' for key in keys)} go together")
 
 
 class OpcUaPoint(PointModel):
@@ -97,49 +104,61 @@ class OpcUaDevice(DeviceModel):
     )
     connect_timeout: Duration = Field(default=15.0, gt=0, description="Longest time to connect and subscribe.")
     security_policy: Annotated[SecurityPolicy, Field(strict=False)] = Field(
-        default=SecurityPolicy.NONE, description="None or Basic256Sha256."
+        default=SecurityPolicy.NONE,
+        description="None, Basic256Sha256, Aes128_Sha256_RsaOaep or Aes256_Sha256_RsaPss; never less.",
     )
     security_mode: Annotated[SecurityMode, Field(strict=False)] = Field(
         default=SecurityMode.SIGN_AND_ENCRYPT, description="Sign or SignAndEncrypt, with a security policy."
     )
     certificate: Annotated[Path, Field(strict=False)] | None = Field(
-        default=None, description="Own certificate, PEM or DER; its subjectAltName holds the application URI."
+        default=None,
+        description="Own certificate, PEM or DER; its subjectAltName holds the application URI."
+        " Default: the gateway's, which is made at the first start.",
     )
     private_key: Annotated[Path, Field(strict=False)] | None = Field(
-        default=None, description="Own private key, PEM or DER, without a passphrase."
+        default=None, description="Key of `certificate`, PEM or DER, without a passphrase."
     )
     trusted: Annotated[Path, Field(strict=False)] | Sequence[Annotated[Path, Field(strict=False)]] | None = Field(
         default=None,
-        description="Certificates of servers, or of the authorities that issue them: a folder or a list of files.",
+        description="Certificates of servers, or of the authorities that issue them, besides the trust list"
+        " (`edge-agent opcua trust`): a folder or a list of files.",
+    )
+    insecure_server_uri: bool = Field(
+        default=False, description="true: take a trusted server whose certificate names another application."
     )
     application_uri: str = Field(default="", description="Default: the one in the certificate.")
     user: str = Field(default="", description="User name; without it the session is anonymous.")
     password: Secret | None = Field(default=None, description="Password of the user.")
     insecure_password: bool = Field(
-        default=False, description="true: send the password over a connection that is not encrypted."
+        default=False, description="true: send the password without a security policy, for everybody to read."
+    )
+    user_certificate: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="Certificate to log in with instead of a user name, PEM or DER."
+    )
+    user_private_key: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="Key of `user_certificate`, PEM or DER, without a passphrase."
     )
     points: Sequence[OpcUaPoint] = Field(min_length=1, max_length=65535, description="What to read.")
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:
-        files = {"certificate": self.certificate, "private_key": self.private_key, "trusted": self.trusted}
+        _together(certificate=self.certificate, private_key=self.private_key)
+        _together(user_certificate=self.user_certificate, user_private_key=self.user_private_key)
         if self.security_policy is SecurityPolicy.NONE:
-            written = [key for key, value in files.items() if value is not None]
+            keys = {"certificate", "private_key", "trusted", "security_mode", "insecure_server_uri"}
+            written = sorted((keys | {"user_certificate"}) & self.model_fields_set)
             if written:
                 raise ValueError(f"{', '.join(written)} without `security_policy:`; write Basic256Sha256")
-        else:
-            missing = [key for key, value in files.items() if not value]
-            if missing:
-                raise ValueError(f"security_policy {self.security_policy.value} needs {', '.join(missing)}")
         return self
 
     @model_validator(mode="after")
-    def _check_password(self) -> Self:
-        if bool(self.user) != (self.password is not None):
-            raise ValueError("`user:` and `password:` go together")
-        if self.user and not self.is_encrypted and not self.insecure_password:
+    def _check_user(self) -> Self:
+        _together(user=self.user, password=self.password)
+        if self.user and self.user_certificate is not None:
+            raise ValueError("`user:` and `user_certificate:` are two ways to log in; write one")
+        if self.user and self.security_policy is SecurityPolicy.NONE and not self.insecure_password:
             raise ValueError(
-                "the password would go over a connection that is not encrypted; write "
+                "the password would go over a connection that is not protected; write "
                 "`security_policy: Basic256Sha256`, or `insecure_password: true` if you accept that"
             )
         return self
@@ -156,10 +175,3 @@ class OpcUaDevice(DeviceModel):
         if written and len(polled) == len(self.points):
             raise ValueError(f"{', '.join(sorted(written))} has no meaning: every point is polled")
         return self
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether nobody on the way can read the connection."""
-        return (
-            self.security_policy is not SecurityPolicy.NONE and self.security_mode is SecurityMode.SIGN_AND_ENCRYPT
-        )

@@ -7,29 +7,49 @@ when it uses it, publishes by itself, and a failure ends where it happens.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from asyncua import Client, ua
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256, SecurityPolicyNone
-from asyncua.crypto.uacrypto import CertProperties
-from cryptography.hazmat.primitives.serialization import Encoding
+from asyncua.crypto import uacrypto
+from asyncua.crypto.security_policies import (
+    SecurityPolicyAes128Sha256RsaOaep,
+    SecurityPolicyAes256Sha256RsaPss,
+    SecurityPolicyBasic256Sha256,
+)
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from cryptography import x509
 
-from edge_agent.clock import Clock
+from edge_agent.driver import Context
 from edge_agent.errors import DeviceUnavailableError, DriverError
+from edge_agent_opcua.certificate import der_of, leaf
 from edge_agent_opcua.config import OpcUaDevice, SecurityMode, SecurityPolicy
+from edge_agent_opcua.own import REMEDY, Identity
 from edge_agent_opcua.plan import session_timeout_s
-from edge_agent_opcua.security import check_own, check_server, leaf, load_credentials
-from edge_agent_opcua.translation import FOREIGN, explain, plain_cancellation, whole_session
+from edge_agent_opcua.security import Credentials, UntrustedError, check_server, load_credentials
+from edge_agent_opcua.translation import (
+    FOREIGN,
+    explain,
+    is_about_our_certificate,
+    plain_cancellation,
+    whole_session,
+)
+from edge_agent_opcua.trust import TrustList
 
 MAX_MESSAGE_BYTES = 16 * 2**20  # what we let a server send in one message
 HELLO_SHARE = 0.5  # of the time to connect
 LIBRARY_PATIENCE = 2.0  # the library's time-outs, in ours: the agent's always come first
 
-_POLICIES = {SecurityPolicy.BASIC256SHA256: SecurityPolicyBasic256Sha256}
+_POLICIES = {
+    SecurityPolicy.BASIC256SHA256: SecurityPolicyBasic256Sha256,
+    SecurityPolicy.AES128_SHA256_RSAOAEP: SecurityPolicyAes128Sha256RsaOaep,
+    SecurityPolicy.AES256_SHA256_RSAPSS: SecurityPolicyAes256Sha256RsaPss,
+}
+_SAFE_FOR_PASSWORDS = frozenset(policy.URI for policy in _POLICIES.values())
+_SERVICE_FAULT = ua.NodeId(ua.ObjectIds.ServiceFault_Encoding_DefaultBinary)
 _MODES = {
     SecurityMode.SIGN: ua.MessageSecurityMode.Sign,
     SecurityMode.SIGN_AND_ENCRYPT: ua.MessageSecurityMode.SignAndEncrypt,
@@ -41,26 +61,46 @@ if _library_log.level == logging.NOTSET:
     _library_log.setLevel(logging.CRITICAL + 1)
 
 
-async def open_connection(config: OpcUaDevice, clock: Clock) -> Any:
+async def open_connection(config: OpcUaDevice, context: Context) -> Any:
     """Return a client with an active session.
+
+    Where there are several own certificates, a server that does not take the newest is shown the one before it.
 
     Raises:
         DeviceUnavailableError: not reached, refused, or not trusted; the message says by whom and what to do.
 
     On cancellation nothing stays open.
     """
+    if config.security_policy is SecurityPolicy.NONE:
+        return await _open(config, context, None, None)
+    now = _now(context)
+    with whole_session(config.url, "reading certificates"):
+        credentials = await asyncio.to_thread(load_credentials, config, context.directory, now)
+    *later, last = credentials.identities
+    for identity in later:
+        try:
+            return await _open(config, context, credentials, identity)
+        except DeviceUnavailableError as exc:
+            if not is_about_our_certificate(exc):
+                raise
+    return await _open(config, context, credentials, last)
+
+
+async def _open(
+    config: OpcUaDevice, context: Context, credentials: Credentials | None, identity: Identity | None
+) -> Any:
     client = Client(config.url, timeout=LIBRARY_PATIENCE * max(config.connect_timeout, config.timeout))
     client.name = client.description = f"edge-agent {config.id}"
     client.application_uri = config.application_uri or f"urn:edge-agent:{config.id}"
     client.session_timeout = session_timeout_s(config) * 1e3
     client.max_messagesize = MAX_MESSAGE_BYTES
     client.uaclient.session.ensure_publish_loop = _no_publish_loop
-    client.uaclient._make_protocol = _bounded(client.uaclient._make_protocol)  # noqa: SLF001 - no public way
+    client.uaclient._make_protocol = _guarded(client.uaclient._make_protocol)  # noqa: SLF001 - no public way
     client.send_hello = partial(_hello, client, config, client.send_hello)
     try:
-        if config.security_policy is not SecurityPolicy.NONE:
-            await _secure(client, config, datetime.fromtimestamp(clock.now_ns() / 1e9, UTC))
-        await _log_in(client, config)
+        if credentials is not None and identity is not None:
+            await _secure(client, config, context, credentials, identity)
+        await _log_in(client, config, credentials)
     except DriverError:
         await hang_up(client)
         raise
@@ -98,35 +138,65 @@ def drop(client: Any, *, is_flushed: bool = False) -> None:
     client.disconnect_socket()
 
 
-async def _secure(client: Any, config: OpcUaDevice, now: datetime) -> None:
+async def _secure(
+    client: Any, config: OpcUaDevice, context: Context, credentials: Credentials, identity: Identity
+) -> None:
     """Decide whether the server is trusted, before anything is encrypted for it, and set the channel up."""
-    with whole_session(config.url, "reading certificates"):
-        credentials = await asyncio.to_thread(load_credentials, config)
-    check_own(credentials.identity.certificate, now)
     policy, mode = _POLICIES[config.security_policy], _MODES[config.security_mode]
     with whole_session(config.url, "asking for the server's endpoints"):
         offers = await client.connect_and_get_server_endpoints()
         offer = next((it for it in offers if it.SecurityMode == mode and it.SecurityPolicyUri == policy.URI), None)
         if offer is None:
             raise DeviceUnavailableError(
-                f"{config.url} does not offer {config.security_policy.value} with {config.security_mode.value}; "
-                "enable it on the server"
+                f"{config.url} does not offer {config.security_policy.value} with {config.security_mode.value}: "
+                f"enable it on the server, which offers {_offered(offers)}"
             )
         server = leaf(offer.ServerCertificate)
         server_uri = str(offer.Server.ApplicationUri)
-    check_server(server, server_uri, credentials, now)
-    client.application_uri = credentials.identity.application_uri
+    await _judge(server, server_uri, config, context, credentials)
+    _tell_expiries(context, server, credentials, identity)
+    client.application_uri = identity.application_uri
     with whole_session(config.url, "preparing the secure channel"):
         await client.set_security(
             policy,
-            CertProperties(credentials.identity.certificate_der, "der"),
-            CertProperties(credentials.identity.private_key_der, "der"),
-            server_certificate=CertProperties(server.public_bytes(Encoding.DER), "der"),
+            uacrypto.CertProperties(identity.certificate_der, "der"),
+            uacrypto.CertProperties(identity.private_key_der, "der"),
+            server_certificate=uacrypto.CertProperties(der_of(server), "der"),
             mode=mode,
         )
 
 
-async def _log_in(client: Any, config: OpcUaDevice) -> None:
+async def _judge(
+    server: x509.Certificate, server_uri: str, config: OpcUaDevice, context: Context, credentials: Credentials
+) -> None:
+    """Raise unless the server may be talked to; one that nobody knows is kept for a person to look at."""
+    now = _now(context)
+    try:
+        check_server(server, server_uri, config, credentials.trusted, now)
+    except UntrustedError:
+        where = f"{config.id} {config.url}"
+        await asyncio.to_thread(TrustList(context.directory).reject, server, where, now)
+        raise
+
+
+def _tell_expiries(context: Context, server: x509.Certificate, credentials: Credentials, own: Identity) -> None:
+    ends = [("own", own.certificate, REMEDY), ("server", server, "renew the certificate on the server")]
+    if credentials.user is not None:
+        ends.append(("user", credentials.user.certificate, "make a new one and renew `user_certificate:`"))
+    for which, certificate, remedy in ends:
+        context.expires(which, round(certificate.not_valid_after_utc.timestamp()) * 10**9, remedy)
+
+
+def _offered(offers: Sequence[Any]) -> str:
+    words = {f"{str(it.SecurityPolicyUri).rpartition('#')[2]}/{it.SecurityMode.name.strip('_')}" for it in offers}
+    return ", ".join(sorted(words)) or "nothing"
+
+
+def _now(context: Context) -> datetime:
+    return datetime.fromtimestamp(context.clock.now_ns() / 1e9, UTC)
+
+
+async def _log_in(client: Any, config: OpcUaDevice, credentials: Credentials | None) -> None:
     with whole_session(config.url, "connecting"):
         await _connect_socket(client)
         await client.send_hello()
@@ -136,9 +206,13 @@ async def _log_in(client: Any, config: OpcUaDevice) -> None:
         await client.create_session()
     with whole_session(config.url, "logging in"):
         _refuse_plain_password(client, config)
+        user = credentials.user if credentials is not None else None
+        if user is not None:
+            client.user_private_key = await uacrypto.load_private_key(user.private_key_der, extension="der")
         await client.activate_session(
             username=config.user or None,
             password=config.password.get_secret_value() if config.password else None,
+            certificate=user.certificate if user is not None else None,
         )
 
 
@@ -171,10 +245,16 @@ async def _connect_socket(client: Any) -> None:
 
 
 def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:
-    """A server may ask for the bare password in spite of its endpoint's policy (OPC 10000-4 §7.41)."""
-    if not config.user or config.is_encrypted or config.insecure_password:
+    """A server may ask for the bare password, or a weak cipher, in spite of its endpoint's policy.
+
+    OPC 10000-4 §7.41 lets it choose; in an encrypted channel that harms nobody.
+    """
+    is_encrypted = (
+        config.security_policy is not SecurityPolicy.NONE and config.security_mode is SecurityMode.SIGN_AND_ENCRYPT
+    )
+    if not config.user or is_encrypted or config.insecure_password:
         return
-    if client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri == SecurityPolicyNone.URI:
+    if client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri not in _SAFE_FOR_PASSWORDS:
         raise DeviceUnavailableError(
             f"{config.url} wants the password without encryption; write `security_mode: SignAndEncrypt`"
         )
@@ -184,8 +264,22 @@ def _no_publish_loop() -> None:
     """Take the place of the library's publish loop: the session publishes by itself."""
 
 
-def _bounded(make_protocol: Callable[[], Any]) -> Callable[[], Any]:
-    """Return what makes a protocol that drops a server whose message is longer than it may be.
+def _refusal(message: Any) -> int | None:
+    """Return the StatusCode with which the server refuses the connection or the channel; None if it does not."""
+    if isinstance(message, ua.ErrorMessage):
+        return message.Error.value if message.Error is not None and message.Error.is_bad() else None
+    if isinstance(message, ua.Message) and isinstance(message.SecurityHeader(), ua.AsymmetricAlgorithmHeader):
+        body = message.body().copy()
+        if nodeid_from_binary(body) == _SERVICE_FAULT:
+            return int(struct_from_binary(ua.ResponseHeader, body).ServiceResult.value)
+    return None
+
+
+def _guarded(make_protocol: Callable[[], Any]) -> Callable[[], Any]:
+    """Return what makes a protocol that says why a server hung up, and drops one whose message is too long.
+
+    A server that refuses a channel says why, in an Error message (OPC 10000-6 §7.1.2.5) or in a ServiceFault
+    instead of the answer; the library stumbles over either, and the reason is lost.
 
     The library takes its limits from the server, and looks at the length of a chunk once it is complete: a header
     that announces 4 GiB, or chunks without a last one, would take the agent's memory.
@@ -202,7 +296,17 @@ def _bounded(make_protocol: Callable[[], Any]) -> Callable[[], Any]:
             if held_bytes > MAX_MESSAGE_BYTES and protocol.transport is not None:
                 protocol.transport.abort()
 
+        process = protocol._process_received_message  # noqa: SLF001 - no public way
+
+        def process_message(message: Any) -> None:
+            reason = _refusal(message)
+            if reason is not None:
+                protocol._fail_all_pending(ua.UaStatusCodeError(reason))  # noqa: SLF001 - as above
+                raise ua.UaStatusCodeError(reason)
+            process(message)
+
         protocol.data_received = data_received
+        protocol._process_received_message = process_message  # noqa: SLF001 - as above
         return protocol
 
     return make

@@ -19,7 +19,7 @@ class Device:
     def __init__(self, context: Context, config: OpcUaDevice) -> None:
         self.polled: Sequence[int] = points_of(config, Mode.POLL)
         self.reported: Sequence[int] = points_of(config, Mode.SUBSCRIBE)
-        self._clock = context.clock
+        self._context = context
         self._config = config
         self._nodes = addresses(config)
 
@@ -30,7 +30,7 @@ class Device:
         # asyncua takes most of a second to import: where a device needs it only, and on a thread, for the second
         # device too, which waits there until the first one has imported it.
         session = await asyncio.to_thread(importlib.import_module, _SESSION)
-        opened: Session = await session.open_session(self._config, self._nodes, self._clock)
+        opened: Session = await session.open_session(self._config, self._nodes, self._context)
         return opened
 
 

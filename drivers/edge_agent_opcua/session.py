@@ -14,7 +14,7 @@ from typing import Any
 from asyncua import ua
 
 from edge_agent.clock import Clock
-from edge_agent.driver import Emit, Request
+from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_opcua.config import OpcUaDevice
@@ -59,7 +59,7 @@ _NEVER = frozenset(
 _NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of that URI
 
 
-async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], clock: Clock) -> "OpcUaSession":
+async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context) -> "OpcUaSession":
     """Connect, log in, learn the server's namespaces and limits, and subscribe.
 
     Raises:
@@ -67,7 +67,7 @@ async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], clock:
 
     On cancellation nothing stays open.
     """
-    session = OpcUaSession(config, clock, await open_connection(config, clock))
+    session = OpcUaSession(config, context.clock, await open_connection(config, context))
     try:
         await session.prepare(nodes, items(config), publishing(config))
     except DriverError:

@@ -26,20 +26,38 @@ FOREIGN = (
 )
 
 _CODES = ua.StatusCodes
+_TRUST_US = "make our certificate trusted there (edge-agent opcua certificate)"
+_CHECK_USER = "the server refuses this user: check `user:` and `password:`, or `user_certificate:`"
 _HINTS = {
-    _CODES.BadUserAccessDenied: "the server refuses this user: check `user:` and `password:`",
-    _CODES.BadIdentityTokenRejected: "the server refuses this user: check `user:` and `password:`",
-    _CODES.BadIdentityTokenInvalid: "the server does not take this kind of user: is there a `user:`?",
-    _CODES.BadCertificateUntrusted: "the server does not trust our certificate: make it trusted there",
-    _CODES.BadSecurityChecksFailed: "the server refuses our certificate: make it trusted there",
+    _CODES.BadUserAccessDenied: _CHECK_USER,
+    _CODES.BadIdentityTokenRejected: _CHECK_USER,
+    _CODES.BadIdentityTokenInvalid: "the server does not take this kind of user: write `user:` or "
+    "`user_certificate:`, or neither",
+    _CODES.BadCertificateUntrusted: f"the server does not trust our certificate: {_TRUST_US}",
+    _CODES.BadSecurityChecksFailed: f"the server refuses our certificate: {_TRUST_US}",
+    _CODES.BadCertificateChainIncomplete: f"the server does not know who issued our certificate: {_TRUST_US}",
     _CODES.BadCertificateInvalid: "the server finds our certificate invalid: check `certificate:`",
-    _CODES.BadCertificateTimeInvalid: "our certificate has expired, or a clock is wrong",
+    _CODES.BadCertificateTimeInvalid: "our certificate has expired, or a clock is wrong, here or there",
     _CODES.BadCertificateUriInvalid: "our certificate names another application: check `application_uri:`",
     _CODES.BadCertificateUseNotAllowed: "our certificate is not meant for client authentication",
+    _CODES.BadCertificateRevoked: "our certificate was revoked: make a new one",
+    _CODES.BadSecurityPolicyRejected: "the server refuses this `security_policy:`",
     _CODES.BadTooManySessions: "the server has no session left: close another client, or wait for its time-out",
     _CODES.BadTooManySubscriptions: "the server has no subscription left: close another client",
     _CODES.BadTcpEndpointUrlInvalid: "the server does not know this address: check `url:`",
 }
+_ABOUT_OUR_CERTIFICATE = frozenset(
+    {
+        _CODES.BadCertificateUntrusted,
+        _CODES.BadSecurityChecksFailed,
+        _CODES.BadCertificateChainIncomplete,
+        _CODES.BadCertificateInvalid,
+        _CODES.BadCertificateTimeInvalid,
+        _CODES.BadCertificateUriInvalid,
+        _CODES.BadCertificateUseNotAllowed,
+        _CODES.BadCertificateRevoked,
+    }
+)
 _SESSION_IS_DEAD = {
     _CODES.BadConnectionClosed,
     _CODES.BadNoSubscription,
@@ -118,12 +136,20 @@ def explain(exc: BaseException) -> str:
         name = ua.StatusCode(exc.code).name
         return f"{_HINTS[exc.code]} ({name})" if exc.code in _HINTS else name
     if isinstance(exc, AssertionError):
-        return "the server refuses the secure channel: it may not trust our certificate"
+        return f"the server refuses the secure channel: it may not trust our certificate; {_TRUST_US}"
     if isinstance(exc, TimeoutError):
         return "no answer in time"
     if isinstance(exc, InvalidSignature):
         return "the server's signature is wrong"
     return str(exc) or type(exc).__name__
+
+
+def is_about_our_certificate(exc: BaseException) -> bool:
+    """Return whether the server may have refused us for the certificate that we showed; many just hang up."""
+    cause = exc.__cause__
+    if isinstance(cause, ua.UaStatusCodeError):
+        return cause.code in _ABOUT_OUR_CERTIFICATE
+    return isinstance(cause, AssertionError | ConnectionError)
 
 
 def status_of(exc: BaseException) -> int | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.cli import dead_letter, ids
+from edge_agent.cli import dead_letter, ids, opcua
 
 app = typer.Typer(
     name="edge-agent",
@@ -19,6 +19,7 @@ outbox_app = typer.Typer(no_args_is_help=True, help="Look into the outbox: what 
 app.add_typer(outbox_app, name="outbox")
 outbox_app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(ids.app, name="ids")
+app.add_typer(opcua.app, name="opcua")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's YAML file.")]
 Outbox = Annotated[

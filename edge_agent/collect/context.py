@@ -1,6 +1,7 @@
 """What a driver gets of its surroundings."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import TypeVar
 
 from edge_agent.clock import Clock, SystemClock
@@ -10,18 +11,45 @@ from edge_agent.model import DeviceId
 
 T = TypeVar("T")
 
+NO_DIRECTORY = Path("/dev/null/edge-agent")
+"""Where nothing can be: a driver that plans has no files."""
+
 
 class DeviceContext:
-    """The ``Context`` of one device in a running agent."""
+    """The ``Context`` of one device in a running agent.
 
-    def __init__(self, device: DeviceId, clock: Clock, lines: Lines, state: MutableMapping[str, str]) -> None:
+    Args:
+        directory: the driver's own folder.
+        expiries: takes device, certificate, end of validity and remedy.
+    """
+
+    def __init__(
+        self,
+        device: DeviceId,
+        clock: Clock,
+        lines: Lines,
+        state: MutableMapping[str, str],
+        *,
+        directory: Path = NO_DIRECTORY,
+        expiries: Callable[[DeviceId, str, int, str], None] = lambda *_: None,
+    ) -> None:
         self.device = device
         self.clock = clock
         self.state = state
+        self.directory = directory
         self._lines = lines
+        self._expiries = expiries
+
+    def expires(self, certificate: str, time_ns: int, remedy: str) -> None:
+        self._expiries(self.device, certificate, time_ns, remedy)
 
     def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
         return self._lines.line(key, open_transport, close)
+
+
+def driver_directory(state: Path, protocol: str) -> Path:
+    """Return the folder of a driver in the state directory ``state``."""
+    return state / "drivers" / protocol
 
 
 def planning_context(device: DeviceId) -> DeviceContext:

@@ -3,9 +3,10 @@
 import asyncio
 import heapq
 import itertools
+from pathlib import Path
 
 from edge_agent.clock import Anchor, Clock, SystemClock
-from edge_agent.collect.context import DeviceContext
+from edge_agent.collect.context import NO_DIRECTORY, DeviceContext
 from edge_agent.collect.line import Lines
 from edge_agent.model import DeviceId
 
@@ -71,7 +72,28 @@ class FakeClock:
 
 
 class FakeContext(DeviceContext):
-    """A driver's surroundings without an agent: pass ``lines`` to let several devices share them."""
+    """A driver's surroundings without an agent: pass ``lines`` to let several devices share them.
 
-    def __init__(self, device: str = "device-01", clock: Clock | None = None, lines: Lines | None = None) -> None:
-        super().__init__(DeviceId(device), clock or SystemClock(), lines or Lines(), {})
+    Attributes:
+        expiries: end of validity and remedy, by certificate, as the driver told them.
+    """
+
+    def __init__(
+        self,
+        device: str = "device-01",
+        clock: Clock | None = None,
+        lines: Lines | None = None,
+        directory: Path = NO_DIRECTORY,
+    ) -> None:
+        self.expiries: dict[str, tuple[int, str]] = {}
+        super().__init__(
+            DeviceId(device),
+            clock or SystemClock(),
+            lines or Lines(),
+            {},
+            directory=directory,
+            expiries=self._told,
+        )
+
+    def _told(self, _device: DeviceId, certificate: str, time_ns: int, remedy: str) -> None:
+        self.expiries[certificate] = (time_ns, remedy)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_unavailable
 from edge_agent.testing.eventually import eventually
+from edge_agent.testing.fakes import FakeContext
 from tests.servers.opcua.certificates import make_certificate
 from tests.servers.opcua.reading import Collected, connect, make_device, points, reporting
 from tests.servers.opcua_server import OpcUaServer, opcua_server
@@ -196,14 +198,15 @@ async def test_a_port_of_another_protocol_is_told_from_a_cut_cable(
             nonlocal open_now
             open_now -= 1
 
-    keys: dict[str, object] = {"connect_timeout": "200ms"}
+    keys: dict[str, Any] = {"connect_timeout": "200ms"}
     if secure:
         certificate, key = make_certificate("urn:own", key=1).write(tmp_path, "own")
         keys |= {"security_policy": "Basic256Sha256", "trusted": [str(certificate)]}
         keys |= {"certificate": str(certificate), "private_key": str(key)}
     async with await asyncio.get_running_loop().create_server(Other, "127.0.0.1", 0) as other:
         port = other.sockets[0].getsockname()[1]
-        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]), **keys)
+        context = FakeContext("cnc", directory=tmp_path / "store")
+        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]), context=context, **keys)
         with pytest.raises(DeviceUnavailableError, match=r"does not answer as OPC UA .*check the port"):
             await connect(device, within_s=1)
         await eventually(lambda: open_now == 0)

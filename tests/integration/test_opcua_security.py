@@ -1,107 +1,318 @@
 """Who is let in, and whom we let near: certificates both ways, users, and what is said when it fails."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_agent.driver import Device
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.testing.eventually import eventually
+from edge_agent.testing.fakes import FakeContext
+from edge_agent_opcua.certificate import fingerprint
+from edge_agent_opcua.config import OpcUaDevice
+from edge_agent_opcua.own import OwnCertificates
 from edge_agent_opcua.session import OpcUaSession
+from edge_agent_opcua.trust import TrustList
 from tests.servers.opcua.certificates import Pair, make_certificate
 from tests.servers.opcua.reading import connect, make_device, points, read_once, reporting
+from tests.servers.opcua.secure_asyncua import secure_asyncua_server
 from tests.servers.opcua_server import URI, OpcUaServer, opcua_server
 
 CLIENT_URI = "urn:edge-agent:gw-01"
-USER: dict[str, Any] = {"user": "op", "password": "secret"}
+PASSWORD = "secret"  # noqa: S105 - the test server's
+USER: dict[str, Any] = {"user": "op", "password": PASSWORD}
+POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
+CHANNELS = list(product(POLICIES, ["Sign", "SignAndEncrypt"]))
+OWN, USER_CERTIFICATE = make_certificate(CLIENT_URI, key=1), make_certificate("urn:example:operator", key=4)
+SHOWN = make_certificate(URI, key=2)
 
 
 @dataclass
 class Site:
-    """A server that trusts ``own`` and shows ``shown``, and a folder for files."""
+    """A folder for files and for the driver, and what the driver told the agent."""
 
-    server: OpcUaServer
     folder: Path
-    own: Pair
-    shown: Pair
 
-    def secure(self, own: Pair | None = None, trusted: Pair | None = None, **keys: Any) -> dict[str, Any]:
-        """Return the keys of a secure device, the files written."""
-        certificate, key = (own or self.own).write(self.folder, "own")
-        listed, _ = (trusted or self.shown).write(self.folder / "trusted", "listed")
-        return {
-            "mode": "poll",
-            "security_policy": "Basic256Sha256",
-            "certificate": str(certificate),
-            "private_key": str(key),
-            "trusted": str(listed.parent),
-        } | keys
+    def __post_init__(self) -> None:
+        self.context = FakeContext("cnc", directory=self.folder / "drivers" / "opcua")
+        self.trust = TrustList(self.context.directory)
+
+    def device(self, url: str, own: Pair | None = OWN, **keys: Any) -> tuple[Device, OpcUaDevice]:
+        """Return a secure device that has ``own``; None: the certificate that the driver makes."""
+        written: dict[str, Any] = {"mode": "poll", "security_policy": "Basic256Sha256"}
+        if own is not None:
+            certificate, key = own.write(self.folder, "own")
+            written |= {"certificate": str(certificate), "private_key": str(key)}
+        return make_device(url, points(["Feed"]), context=self.context, **written | keys)
+
+    def trusting(self, *shown: Pair) -> "Site":
+        for pair in shown:
+            certificate, _ = pair.write(self.folder, "shown")
+            self.trust.add(str(certificate))
+        return self
+
+
+def serving(stack: ExitStack, folder: Path, shown: Pair, *trusted: Pair, **options: Any) -> OpcUaServer:
+    certificate, key = shown.write(folder, f"server-{fingerprint(shown.certificate)[:8]}")
+    secure: dict[str, Any] = {
+        "security": True,
+        "certificate": str(certificate),
+        "key": str(key),
+        "users": {"op": PASSWORD},
+    }
+    return stack.enter_context(opcua_server([pair.der for pair in trusted], **secure | options))
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    own, shown = make_certificate(CLIENT_URI, key=1), make_certificate(URI, key=2)
-    certificate, key = shown.write(folder, "server")
-    options = {"security": True, "certificate": str(certificate), "key": str(key), "anonymous": False}
-    with opcua_server([own.der], **options, users={"op": "secret"}) as server:
-        yield Site(server, folder, own, shown)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpcUaServer]:
+    with ExitStack() as stack:
+        users = [USER_CERTIFICATE.der]
+        yield serving(stack, tmp_path_factory.mktemp("server"), SHOWN, OWN, trusted_users=users)
 
 
 @pytest.fixture
-def site(shared: Site, tmp_path: Path) -> Site:
-    return Site(shared.server, tmp_path, shared.own, shared.shown)
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path).trusting(SHOWN)
 
 
-@pytest.mark.parametrize("mode", ["SignAndEncrypt", "Sign"])
-async def test_a_trusted_pair_talks(site: Site, mode: str) -> None:
-    keys = site.secure(security_mode=mode, **USER) | {"insecure_password": mode == "Sign"}
-    device, config = make_device(site.server.url, points(["Feed"]), **keys)
+def identity(kind: str, folder: Path) -> dict[str, Any]:
+    if kind == "certificate":
+        certificate, key = USER_CERTIFICATE.write(folder, "user")
+        return {"user_certificate": str(certificate), "user_private_key": str(key)}
+    return USER if kind == "user" else {}
+
+
+@pytest.mark.parametrize("kind", ["anonymous", "user", "certificate"])
+@pytest.mark.parametrize(("policy", "mode"), CHANNELS)
+async def test_a_trusted_pair_talks_over_every_policy_as_anybody(
+    server: OpcUaServer, site: Site, policy: str, mode: str, kind: str
+) -> None:
+    keys = identity(kind, site.folder) | {"security_policy": policy, "security_mode": mode}
+    device, config = site.device(server.url, **keys)
+    assert (await read_once(device, config))["Feed"].value == 1.5
+    assert set(site.context.expiries) == {"own", "server"} | ({"user"} if kind == "certificate" else set())
+
+
+@pytest.mark.parametrize("keys", [{}, USER | {"insecure_password": True}])
+async def test_without_a_policy_nothing_is_protected_and_a_password_needs_the_explicit_word(
+    server: OpcUaServer, keys: dict[str, Any]
+) -> None:
+    device, config = make_device(server.url, points(["Feed"]), mode="poll", **keys)
     assert (await read_once(device, config))["Feed"].value == 1.5
 
 
-async def test_a_server_that_is_not_listed_is_refused_and_told_how_to_trust_it(site: Site) -> None:
-    other = make_certificate(URI, key=3)
-    device, _ = make_device(site.server.url, points(["Feed"]), **site.secure(trusted=other, **USER))
-    with pytest.raises(DeviceUnavailableError, match=r"not trusted: .*SHA-256 [0-9a-f]{64}.*put the cert"):
+@pytest.fixture
+async def asyncua_url(tmp_path: Path) -> AsyncIterator[str]:
+    certificate, key = SHOWN.write(tmp_path / "server", "server")
+    async with secure_asyncua_server(certificate, key, "op", PASSWORD) as url:
+        yield url
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["anonymous", "user"])
+async def test_a_trusted_pair_talks_to_asyncuas_server_too(asyncua_url: str, site: Site, kind: str) -> None:
+    for policy, mode in CHANNELS:
+        keys = identity(kind, site.folder) | {"security_policy": policy, "security_mode": mode}
+        device, config = site.device(asyncua_url, **keys)
+        assert (await read_once(device, config))["Feed"].value == 1.5, (policy, mode)
+
+
+EXPIRED = make_certificate(URI, key=2, days=(-30, -1))
+FUTURE = make_certificate(URI, key=2, days=(2, 30))
+RENAMED = make_certificate("urn:example:another", key=2)
+AUTHORITY = make_certificate("urn:example:authority", key=5, is_authority=True)
+ISSUED = make_certificate(URI, key=2, issuer=AUTHORITY)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, OpcUaServer]]:
+    """Return servers by what is wrong with their certificate."""
+    folder = tmp_path_factory.mktemp("servers")
+    with ExitStack() as stack:
+        wrong = {"expired": EXPIRED, "future": FUTURE, "renamed": RENAMED, "issued": ISSUED}
+        yield {name: serving(stack, folder, shown, OWN) for name, shown in wrong.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("policy", "mode"), CHANNELS)
+@pytest.mark.parametrize(
+    ("which", "shown", "complaint"),
+    [
+        ("expired", EXPIRED, r"the certificate of the server has expired on .*; renew it on the server"),
+        ("future", FUTURE, r"valid from .* only: .*is the clock of this gateway right"),
+        (
+            "renamed",
+            RENAMED,
+            r"names urn:example:another, the server says urn:edge-agent:test-server: .*renew it on the server",
+        ),
+    ],
+)
+async def test_a_listed_server_that_is_not_in_order_is_refused_and_told_what_to_do(
+    servers: dict[str, OpcUaServer],
+    tmp_path: Path,
+    policy: str,
+    mode: str,
+    which: str,
+    shown: Pair,
+    complaint: str,
+) -> None:
+    site = Site(tmp_path).trusting(shown)
+    device, _ = site.device(servers[which].url, security_policy=policy, security_mode=mode)
+    with pytest.raises(DeviceUnavailableError, match=complaint):
+        await connect(device)
+    assert site.trust.rejected() == []
+
+
+@pytest.mark.slow
+async def test_a_server_that_names_another_application_is_taken_with_the_explicit_word(
+    servers: dict[str, OpcUaServer], tmp_path: Path
+) -> None:
+    device, config = Site(tmp_path).trusting(RENAMED).device(servers["renamed"].url, insecure_server_uri=True)
+    assert (await read_once(device, config))["Feed"].value == 1.5
+
+
+@pytest.mark.slow
+async def test_what_a_trusted_authority_issued_is_trusted(servers: dict[str, OpcUaServer], tmp_path: Path) -> None:
+    site = Site(tmp_path).trusting(AUTHORITY)
+    device, config = site.device(servers["issued"].url)
+    assert (await read_once(device, config))["Feed"].value == 1.5
+
+
+@pytest.mark.parametrize(("policy", "mode"), CHANNELS)
+@pytest.mark.parametrize("trusted", [[], [make_certificate(URI, key=3)]], ids=["unknown", "same-name"])
+async def test_a_server_that_is_not_listed_is_refused_kept_and_trusted_by_its_fingerprint(
+    server: OpcUaServer, tmp_path: Path, policy: str, mode: str, trusted: list[Pair]
+) -> None:
+    site = Site(tmp_path).trusting(*trusted)
+    device, config = site.device(server.url, security_policy=policy, security_mode=mode)
+    begins = fingerprint(SHOWN.certificate)[:16]
+    told = rf"not trusted: .*SHA-256 {begins}.*compare the fingerprint.*edge-agent opcua trust add CONFIG {begins}"
+    for _ in range(2):
+        with pytest.raises(DeviceUnavailableError, match=told):
+            await connect(device)
+    (rejected,) = site.trust.rejected()
+    assert rejected.certificate == SHOWN.certificate
+    assert [line.split(" ", 1)[1] for line in rejected.seen] == [f"cnc {server.url}"]  # once, not at each attempt
+    site.trust.add(begins)
+    assert (await read_once(device, config))["Feed"].value == 1.5  # the same device: no restart
+    assert site.trust.rejected() == []
+
+
+@pytest.mark.parametrize(("policy", "mode"), CHANNELS)
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        (make_certificate(CLIENT_URI, key=3), r"our certificate.*edge-agent opcua certificate"),
+        (make_certificate(CLIENT_URI, key=1, days=(-30, -1)), r"our certificate has expired on .*`certificate:`"),
+    ],
+    ids=["unknown", "expired"],
+)
+async def test_a_client_that_is_not_in_order_is_told_so(
+    server: OpcUaServer, site: Site, policy: str, mode: str, own: Pair, complaint: str
+) -> None:
+    device, _ = site.device(server.url, own, security_policy=policy, security_mode=mode)
+    with pytest.raises(DeviceUnavailableError, match=complaint):
         await connect(device)
 
 
-async def test_a_client_that_the_server_does_not_trust_is_told_so(site: Site) -> None:
-    stranger = make_certificate(CLIENT_URI, key=3)
-    device, _ = make_device(site.server.url, points(["Feed"]), **site.secure(own=stranger, **USER))
-    with pytest.raises(DeviceUnavailableError, match="our certificate"):
+@pytest.mark.parametrize(("policy", "mode"), CHANNELS)
+async def test_a_client_that_names_another_application_than_its_certificate_is_told_so(
+    server: OpcUaServer, site: Site, policy: str, mode: str
+) -> None:
+    keys: dict[str, Any] = {
+        "security_policy": policy,
+        "security_mode": mode,
+        "application_uri": "urn:example:another",
+    }
+    device, _ = site.device(server.url, **keys)
+    with pytest.raises(DeviceUnavailableError, match="our certificate names another application"):
         await connect(device)
 
 
-async def test_a_wrong_password_is_told_without_the_password(site: Site) -> None:
-    keys = site.secure(user="op", password="Wrong-1!")  # noqa: S106 - the point of the test
-    device, _ = make_device(site.server.url, points(["Feed"]), **keys)
+async def test_the_certificate_that_is_made_is_taken_and_kept(site: Site) -> None:
+    own = OwnCertificates(site.context.directory / "own")
+    (made,) = own.usable(datetime.now(UTC))
+    with ExitStack() as stack:
+        server = serving(stack, site.folder, SHOWN, Pair(made.certificate, None))  # type: ignore[arg-type]  # no key
+        for policy, mode in CHANNELS:
+            device, config = site.device(server.url, None, security_policy=policy, security_mode=mode)
+            assert (await read_once(device, config))["Feed"].value == 1.5
+    assert [one.certificate for one in own.all()] == [made.certificate]
+
+
+@pytest.mark.slow
+async def test_a_renewed_own_certificate_costs_no_reading_where_it_is_not_trusted_yet(site: Site) -> None:
+    own = OwnCertificates(site.context.directory / "own")
+    (old,) = own.usable(datetime.now(UTC))
+    with ExitStack() as stack:
+        server = serving(stack, site.folder, SHOWN, Pair(old.certificate, None))  # type: ignore[arg-type]  # no key
+        device, config = site.device(server.url, None, mode="subscribe")
+        async with reporting(device, config) as collected:
+            await collected.all_of(1)
+            new = own.renew(datetime.now(UTC))
+            assert new.application_uri == old.application_uri
+            assert (await read_once(*site.device(server.url, None)))["Feed"].value == 1.5
+        ends_ns, remedy = site.context.expiries["own"]
+        assert ends_ns == round(old.certificate.not_valid_after_utc.timestamp()) * 10**9
+        assert "edge-agent opcua certificate" in remedy
+        server.kill()
+        server = serving(stack, site.folder, SHOWN, Pair(new.certificate, None))  # type: ignore[arg-type]  # no key
+        assert (await read_once(*site.device(server.url, None)))["Feed"].value == 1.5
+        assert site.context.expiries["own"][0] == round(new.certificate.not_valid_after_utc.timestamp()) * 10**9
+
+
+@pytest.mark.slow
+async def test_a_server_that_comes_back_with_another_certificate_is_refused_until_it_is_trusted(
+    site: Site,
+) -> None:
+    renewed = make_certificate(URI, key=6)
+    certificate, key = renewed.write(site.folder, "renewed")
+    with ExitStack() as stack:
+        server = serving(stack, site.folder, SHOWN, OWN)
+        device, config = site.device(server.url)
+        assert (await read_once(device, config))["Feed"].value == 1.5
+        server.kill()
+        server.start(certificate=str(certificate), key=str(key))
+        with pytest.raises(DeviceUnavailableError, match="not trusted"):
+            await connect(device)
+        site.trust.add(fingerprint(renewed.certificate))
+        assert (await read_once(device, config))["Feed"].value == 1.5
+
+
+async def test_a_wrong_password_is_told_without_the_password(server: OpcUaServer, site: Site) -> None:
+    device, _ = site.device(server.url, user="op", password="Wrong-1!")  # noqa: S106 - the point of the test
     with pytest.raises(DeviceUnavailableError, match="check `user:` and `password:`") as told:
         await connect(device)
     assert "Wrong-1!" not in str(told.value)
 
 
-async def test_an_anonymous_session_is_refused_where_the_server_wants_a_user(site: Site) -> None:
-    device, _ = make_device(site.server.url, points(["Feed"]), **site.secure())
-    with pytest.raises(DeviceUnavailableError, match="logging in"):
+async def test_a_user_whose_certificate_is_not_known_is_told_so(server: OpcUaServer, site: Site) -> None:
+    certificate, key = make_certificate("urn:example:stranger", key=3).write(site.folder, "user")
+    device, _ = site.device(server.url, user_certificate=str(certificate), user_private_key=str(key))
+    with pytest.raises(DeviceUnavailableError, match="`user_certificate:`"):
         await connect(device)
 
 
-async def test_a_user_without_encryption_needs_the_explicit_word(site: Site) -> None:
-    device, config = make_device(site.server.url, points(["Feed"]), mode="poll", insecure_password=True, **USER)
-    assert (await read_once(device, config))["Feed"].value == 1.5
+@pytest.mark.slow
+async def test_an_anonymous_session_is_refused_where_the_server_wants_a_user(site: Site) -> None:
+    with ExitStack() as stack:
+        server = serving(stack, site.folder, SHOWN, OWN, anonymous=False)
+        device, _ = site.device(server.url)
+        with pytest.raises(DeviceUnavailableError, match=r"logging in: .*`user:`"):
+            await connect(device)
 
 
 @pytest.mark.slow
-async def test_readings_flow_across_renewals_of_the_channel(site: Site, tmp_path: Path) -> None:
-    certificate, key = site.shown.write(tmp_path, "server")
-    options = {"security": True, "certificate": str(certificate), "key": str(key)}
-    with opcua_server([site.own.der], **options, tokenLifetime=1000) as server:
-        keys = site.secure(mode="subscribe", keep_alive="200ms")
-        device, config = make_device(server.url, points(["Counter"]), **keys)
+async def test_readings_flow_across_renewals_of_the_channel(site: Site) -> None:
+    with ExitStack() as stack:
+        server = serving(stack, site.folder, SHOWN, OWN, tokenLifetime=1000)
+        device, config = site.device(server.url, mode="subscribe", keep_alive="200ms", points=points(["Counter"]))
         async with reporting(device, config) as collected:
             renewals = set()
 
@@ -115,17 +326,16 @@ async def test_readings_flow_across_renewals_of_the_channel(site: Site, tmp_path
             await eventually(lambda: len(collected.all) > count)
 
 
-async def test_a_policy_that_the_server_does_not_offer_is_told(tmp_path: Path) -> None:
-    own, shown = make_certificate(CLIENT_URI, key=1), make_certificate(URI, key=2)
+async def test_a_policy_that_the_server_does_not_offer_is_told_and_nothing_less_is_used(site: Site) -> None:
     with opcua_server() as server:
-        keys = Site(server, tmp_path, own, shown).secure()
-        device, _ = make_device(server.url, points(["Feed"]), **keys)
-        with pytest.raises(DeviceUnavailableError, match="does not offer Basic256Sha256 with SignAndEncrypt"):
+        device, _ = site.device(server.url)
+        with pytest.raises(
+            DeviceUnavailableError, match=r"does not offer Basic256Sha256 with SignAndEncrypt.*offers None/None"
+        ):
             await connect(device)
 
 
-async def test_a_missing_file_is_named(site: Site) -> None:
-    keys = site.secure() | {"private_key": str(site.folder / "nowhere.pem")}
-    device, _ = make_device(site.server.url, points(["Feed"]), **keys)
+async def test_a_missing_file_is_named(server: OpcUaServer, site: Site) -> None:
+    device, _ = site.device(server.url, private_key=str(site.folder / "nowhere.pem"))
     with pytest.raises(DeviceUnavailableError, match=r"cannot read .*nowhere\.pem: No such file"):
         await connect(device)

@@ -111,18 +111,22 @@ class OpcUaServer:
 
 
 @contextmanager
-def opcua_server(trusted: Sequence[bytes] = (), **options: Any) -> Iterator[OpcUaServer]:
+def opcua_server(
+    trusted: Sequence[bytes] = (), *, trusted_users: Sequence[bytes] = (), **options: Any
+) -> Iterator[OpcUaServer]:
     """Serve while the block runs.
 
     Args:
         trusted: certificates (DER) of clients that may use a secure channel.
+        trusted_users: certificates (DER) of users that may log in with them.
         options: see ``opcua/server.js``.
     """
     with tempfile.TemporaryDirectory(prefix="opcua-") as name:
-        folder = Path(name) / "server" / "trusted" / "certs"
-        folder.mkdir(parents=True)
-        for number, der in enumerate(trusted):
-            (folder / f"client{number}.der").write_bytes(der)
+        for whose, ders in (("server", trusted), ("user", trusted_users)):
+            folder = Path(name) / whose / "trusted" / "certs"
+            folder.mkdir(parents=True)
+            for number, der in enumerate(ders):
+                (folder / f"client{number}.der").write_bytes(der)
         server = OpcUaServer(Path(name), options)
         server.start()
         try:

@@ -56,7 +56,7 @@ def test_names_units_help_and_labels_follow_the_rules(metric: MetricWrapperBase)
         assert described.type == "counter"
         assert not re.search(r"_(ms|milliseconds|kb|minutes)(_|$)", name)
     if name != "info":
-        assert set(metric._labelnames) <= {"device", "publisher", "protocol", "reason"}
+        assert set(metric._labelnames) <= {"device", "publisher", "protocol", "reason", "certificate"}
     if described.type == "histogram":
         assert "device" not in metric._labelnames, "a histogram per device is too much for one scrape"
 

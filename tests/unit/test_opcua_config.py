@@ -49,14 +49,25 @@ def test_the_port_is_4840_unless_written(url: str, expected: str) -> None:
         ({"url": "opc.tcp://cnc:70000"}, "[Pp]ort"),
         ({"url": "opc.tcp://op:secret@cnc"}, "do not belong in the url"),
         ({"security_policy": "Basic128"}, "Basic256Sha256"),
-        ({"security_policy": "Basic256Sha256"}, "needs certificate, private_key, trusted"),
-        (SECURE | {"trusted": []}, "needs trusted"),
-        ({"certificate": "own.pem"}, "certificate without `security_policy:`"),
+        (SECURE | {"private_key": None}, "`certificate:` and `private_key:` go together"),
+        (SECURE | {"user_certificate": "u.pem"}, "`user_certificate:` and `user_private_key:` go together"),
+        (
+            SECURE | USER | {"user_certificate": "u.pem", "user_private_key": "u.key"},
+            "`user:` and `user_certificate:` are two ways to log in; write one",
+        ),
+        (
+            {"user_certificate": "u.pem", "user_private_key": "u.key"},
+            "user_certificate without `security_policy:`",
+        ),
+        ({"security_mode": "Sign"}, "security_mode without `security_policy:`"),
+        (
+            {"certificate": "own.pem", "private_key": "own.key"},
+            "certificate, private_key without `security_policy:`",
+        ),
         ({"trusted": "folder"}, "trusted without `security_policy:`"),
         ({"user": "op"}, "go together"),
         ({"password": "secret"}, "go together"),
-        (USER, "connection that is not encrypted"),
-        (SECURE | USER | {"security_mode": "Sign"}, "connection that is not encrypted"),
+        (USER, "connection that is not protected"),
         ({"mode": "push"}, "subscribe"),
         ({"points": [{"name": "a", "node": "DB1.x"}]}, "is not a node id"),
         ({"points": []}, "at least 1"),
@@ -73,8 +84,10 @@ def test_what_cannot_work_is_refused_with_the_reason(keys: dict[str, Any], compl
         device(**keys)
 
 
-@pytest.mark.parametrize("keys", [SECURE | USER, USER | {"insecure_password": True}])
-def test_a_password_goes_over_encryption_or_with_an_explicit_word(keys: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "keys", [SECURE | USER, SECURE | USER | {"security_mode": "Sign"}, USER | {"insecure_password": True}]
+)
+def test_a_password_goes_over_a_policy_or_with_an_explicit_word(keys: dict[str, Any]) -> None:
     config = device(**keys)
     assert config.password is not None
     assert "secret" not in repr(config)

@@ -1,112 +1,139 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from edge_agent.errors import DeviceUnavailableError
+from edge_agent_opcua.certificate import leaf
 from edge_agent_opcua.config import OpcUaDevice
-from edge_agent_opcua.security import Credentials, Identity, check_own, check_server, leaf, load_credentials
+from edge_agent_opcua.security import UntrustedError, check_server, load_credentials
+from edge_agent_opcua.trust import Trusted
 from tests.servers.opcua.certificates import Pair, make_certificate
 
 NOW = datetime.now(UTC)
 URI = "urn:example:cnc"
+SERVER = make_certificate(URI, key=1)
+AUTHORITY = make_certificate("urn:example:authority", key=2, is_authority=True)
+ISSUED = make_certificate(URI, key=1, issuer=AUTHORITY)
 
 
-@pytest.fixture(scope="module")
-def server() -> Pair:
-    return make_certificate(URI, key=1)
+def config(url: str = "opc.tcp://127.0.0.1", **keys: Any) -> OpcUaDevice:
+    written = {"id": "cnc", "driver": "opcua", "url": url, "points": [{"name": "a", "node": "i=1"}]}
+    return OpcUaDevice.model_validate(written | {"security_policy": "Basic256Sha256"} | keys)
 
 
-@pytest.fixture(scope="module")
-def authority() -> Pair:
-    return make_certificate("urn:example:authority", key=2, is_authority=True)
+def judge(shown: Pair, *trusted: Pair, uri: str = URI, now: datetime = NOW, **keys: Any) -> None:
+    certificates = Trusted(tuple(pair.certificate for pair in trusted))
+    check_server(shown.certificate, uri, config(**keys), certificates, now)
 
 
-def trusting(*pairs: Pair) -> Credentials:
-    own = Identity(pairs[0].certificate, b"", "urn:own")
-    return Credentials(own, tuple(pair.certificate for pair in pairs), "/etc/edge-agent/trusted")
+def revocations(authority: Pair, *revoked: Pair, signed_by: Pair | None = None) -> x509.CertificateRevocationList:
+    builder = x509.CertificateRevocationListBuilder(
+        issuer_name=authority.certificate.subject, last_update=NOW, next_update=NOW + timedelta(days=1)
+    )
+    for pair in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder(
+                serial_number=pair.certificate.serial_number, revocation_date=NOW
+            ).build()
+        )
+    return builder.sign((signed_by or authority).key, hashes.SHA256())
 
 
-def test_a_listed_certificate_is_trusted(server: Pair) -> None:
-    check_server(server.certificate, URI, trusting(server), NOW)
+def test_a_listed_certificate_is_trusted() -> None:
+    judge(SERVER, SERVER)
 
 
-def test_a_listed_certificate_is_trusted_whatever_its_application_is_called(server: Pair) -> None:
-    check_server(server.certificate, "urn:renamed", trusting(server), NOW)
+def test_a_listed_certificate_is_trusted_at_any_address() -> None:
+    judge(SERVER, SERVER, url="opc.tcp://10.0.0.9")
 
 
-def test_an_unknown_certificate_is_refused_with_its_fingerprint_and_the_remedy(server: Pair) -> None:
-    same_name = make_certificate(URI, key=3)
-    with pytest.raises(DeviceUnavailableError, match=r"not trusted.*SHA-256.*into /etc/edge-agent/trusted"):
-        check_server(server.certificate, URI, trusting(same_name), NOW)
+def test_an_unknown_certificate_is_refused_with_its_fingerprint_and_the_remedy() -> None:
+    told = r"not trusted.*SHA-256.*edge-agent opcua trust add CONFIG [0-9a-f]{16}$"
+    with pytest.raises(UntrustedError, match=told):
+        judge(SERVER, make_certificate(URI, key=3))
 
 
 @pytest.mark.parametrize(
     ("days", "complaint"),
-    [((-10, -1), "has expired on .* renew it on the server"), ((1, 10), "valid from .* only: .* set the clock")],
+    [((-10, -1), "has expired on .* renew it on the server"), ((1, 10), "valid from .* only: .* clock of this")],
 )
 def test_a_listed_certificate_is_refused_out_of_its_time(days: tuple[int, int], complaint: str) -> None:
     late = make_certificate(URI, key=1, days=days)
     with pytest.raises(DeviceUnavailableError, match=complaint):
-        check_server(late.certificate, URI, trusting(late), NOW)
+        judge(late, late)
 
 
-def test_what_a_listed_authority_issued_is_trusted_under_its_own_name_only(authority: Pair) -> None:
-    issued = make_certificate(URI, key=1, issuer=authority)
-    check_server(issued.certificate, URI, trusting(authority), NOW)
-    with pytest.raises(DeviceUnavailableError, match="belongs to another application than 'urn:other'"):
-        check_server(issued.certificate, "urn:other", trusting(authority), NOW)
+def test_a_certificate_of_another_application_is_refused_unless_it_is_written() -> None:
+    with pytest.raises(DeviceUnavailableError, match="names urn:example:cnc, the server says urn:other"):
+        judge(SERVER, SERVER, uri="urn:other")
+    judge(SERVER, SERVER, uri="urn:other", insecure_server_uri=True)
+
+
+def test_what_a_listed_authority_issued_is_trusted_at_its_own_address_only() -> None:
+    judge(ISSUED, AUTHORITY)
+    judge(ISSUED, AUTHORITY, url="opc.tcp://LOCALHOST")
+    with pytest.raises(DeviceUnavailableError, match=r"is not for 10\.0\.0\.9.*in `url:`"):
+        judge(ISSUED, AUTHORITY, url="opc.tcp://10.0.0.9")
+    judge(ISSUED, AUTHORITY, ISSUED, url="opc.tcp://10.0.0.9")
 
 
 def test_an_expired_authority_vouches_for_nobody() -> None:
     expired = make_certificate("urn:example:authority", key=2, is_authority=True, days=(-10, -1))
-    issued = make_certificate(URI, key=1, issuer=expired)
-    with pytest.raises(DeviceUnavailableError, match="has expired"):
-        check_server(issued.certificate, URI, trusting(expired), NOW)
+    with pytest.raises(DeviceUnavailableError, match="authority that vouches for the server has expired"):
+        judge(ISSUED, expired)
+    judge(ISSUED, expired, AUTHORITY)  # its successor, of the same name and key, does
 
 
-def test_a_certificate_that_is_no_authority_vouches_for_nobody(server: Pair) -> None:
-    forged = make_certificate(URI, key=3, issuer=server)
-    with pytest.raises(DeviceUnavailableError, match="not trusted"):
-        check_server(forged.certificate, URI, trusting(server), NOW)
+def test_a_certificate_that_is_no_authority_vouches_for_nobody() -> None:
+    with pytest.raises(UntrustedError):
+        judge(make_certificate(URI, key=3, issuer=SERVER), SERVER)
 
 
-def test_an_authority_of_the_same_name_with_another_key_vouches_for_nobody(authority: Pair) -> None:
+def test_an_authority_of_the_same_name_with_another_key_vouches_for_nobody() -> None:
     impostor = make_certificate("urn:example:authority", key=3, is_authority=True)
-    issued = make_certificate(URI, key=1, issuer=impostor)
-    with pytest.raises(DeviceUnavailableError, match="not trusted"):
-        check_server(issued.certificate, URI, trusting(authority), NOW)
+    with pytest.raises(UntrustedError):
+        judge(make_certificate(URI, key=1, issuer=impostor), AUTHORITY)
 
 
-def test_the_own_certificate_is_refused_out_of_its_time(server: Pair) -> None:
-    check_own(server.certificate, NOW)
-    with pytest.raises(DeviceUnavailableError, match="our certificate has expired"):
-        check_own(server.certificate, NOW + timedelta(days=60))
-    with pytest.raises(DeviceUnavailableError, match="set the clock of this gateway"):
-        check_own(server.certificate, NOW - timedelta(days=60))
+def test_what_its_authority_has_revoked_is_refused_also_if_it_is_listed() -> None:
+    trusted = Trusted((AUTHORITY.certificate, ISSUED.certificate), (revocations(AUTHORITY, ISSUED),))
+    with pytest.raises(DeviceUnavailableError, match="was revoked by its authority"):
+        check_server(ISSUED.certificate, URI, config(), trusted, NOW)
 
 
-def test_the_first_certificate_of_a_chain_counts(server: Pair, authority: Pair) -> None:
-    assert leaf(server.der + authority.der) == server.certificate
+@pytest.mark.parametrize(
+    "revoked",
+    [revocations(AUTHORITY, SERVER), revocations(AUTHORITY, ISSUED, signed_by=SERVER)],
+    ids=["another", "forged"],
+)
+def test_a_revocation_list_counts_for_what_is_on_it_if_its_authority_signed_it(
+    revoked: x509.CertificateRevocationList,
+) -> None:
+    check_server(ISSUED.certificate, URI, config(), Trusted((AUTHORITY.certificate,), (revoked,)), NOW)
 
 
-def test_credentials_are_read_from_files(server: Pair, authority: Pair, tmp_path: Path) -> None:
-    certificate, key = server.write(tmp_path, "own")
-    (tmp_path / "trusted").mkdir()
-    authority.write(tmp_path / "trusted", "a")
-    (tmp_path / "trusted" / "b.der").write_bytes(server.der)
-    (tmp_path / "trusted" / "README").write_text("not a certificate")
-    config = _config(certificate, key, tmp_path / "trusted")
-    credentials = load_credentials(config)
-    assert credentials.identity.application_uri == URI
-    assert credentials.identity.certificate_der == server.der
-    assert set(credentials.trusted) == {authority.certificate, server.certificate}
+def test_the_first_certificate_of_a_chain_counts() -> None:
+    assert leaf(SERVER.der + AUTHORITY.der) == SERVER.certificate
 
 
-def test_an_empty_folder_trusts_nobody(server: Pair, tmp_path: Path) -> None:
-    certificate, key = server.write(tmp_path, "own")
-    (tmp_path / "trusted").mkdir()
-    assert load_credentials(_config(certificate, key, tmp_path / "trusted")).trusted == ()
+def test_credentials_are_read_from_files(tmp_path: Path) -> None:
+    certificate, key = SERVER.write(tmp_path, "own")
+    more = tmp_path / "more"
+    AUTHORITY.write(more, "a")
+    (more / "b.der").write_bytes(SERVER.der)
+    (more / "README").write_text("not a certificate")
+    (more / "a.key").unlink()
+    keys = {"certificate": str(certificate), "private_key": str(key), "trusted": str(more)}
+    credentials = load_credentials(config(**keys), tmp_path / "store", NOW)
+    (own,) = credentials.identities
+    assert own.application_uri == URI
+    assert own.certificate_der == SERVER.der
+    assert set(credentials.trusted.certificates) == {AUTHORITY.certificate, SERVER.certificate}
+    assert not (tmp_path / "store" / "own").exists()  # none is made where one is configured
 
 
 @pytest.mark.parametrize(
@@ -116,25 +143,22 @@ def test_an_empty_folder_trusts_nobody(server: Pair, tmp_path: Path) -> None:
         ("own.key", "own.key is not a private key without a passphrase"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_named(
-    server: Pair, tmp_path: Path, broken: str, complaint: str
-) -> None:
-    certificate, key = server.write(tmp_path, "own")
+def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, broken: str, complaint: str) -> None:
+    certificate, key = SERVER.write(tmp_path, "own")
     (tmp_path / broken).write_text("-----BEGIN NONSENSE-----")
     with pytest.raises(DeviceUnavailableError, match=complaint):
-        load_credentials(_config(certificate, key, certificate))
+        load_credentials(config(certificate=str(certificate), private_key=str(key)), tmp_path, NOW)
 
 
-def _config(certificate: Path, key: Path, trusted: Path) -> OpcUaDevice:
-    return OpcUaDevice.model_validate(
-        {
-            "id": "cnc",
-            "driver": "opcua",
-            "url": "opc.tcp://cnc",
-            "security_policy": "Basic256Sha256",
-            "certificate": str(certificate),
-            "private_key": str(key),
-            "trusted": str(trusted),
-            "points": [{"name": "a", "node": "i=1"}],
-        }
-    )
+def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
+    certificate, _ = SERVER.write(tmp_path, "own")
+    _, key = AUTHORITY.write(tmp_path, "other")
+    with pytest.raises(DeviceUnavailableError, match=r"other\.key is not the key of .*own\.pem"):
+        load_credentials(config(certificate=str(certificate), private_key=str(key)), tmp_path, NOW)
+
+
+@pytest.mark.parametrize("days", [(-60, -1), (1, 60)])
+def test_an_own_certificate_out_of_its_time_is_told(tmp_path: Path, days: tuple[int, int]) -> None:
+    certificate, key = make_certificate(URI, key=1, days=days).write(tmp_path, "own")
+    with pytest.raises(DeviceUnavailableError, match=r"our certificate .*renew `certificate:`"):
+        load_credentials(config(certificate=str(certificate), private_key=str(key)), tmp_path, NOW)

@@ -10,7 +10,7 @@ from asyncua import Client, ua
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import ReadingBatch
-from edge_agent.testing.fakes import FakeClock
+from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import open_connection
 from edge_agent_opcua.plan import addresses, items, publishing, reads
@@ -279,7 +279,7 @@ async def test_a_cancellation_that_crosses_the_connection_holds(
     monkeypatch.setattr(Client, "connect_socket", forgetful)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.001):
-            await open_connection(config(), FakeClock())
+            await open_connection(config(), FakeContext(clock=FakeClock()))
 
 
 async def test_a_server_that_publishes_slower_than_asked_still_shows_in_time_that_it_lives() -> None:

@@ -28,10 +28,12 @@ def points(names: Iterable[str], **more: Any) -> list[dict[str, Any]]:
     return [{"name": name.replace(".", "_"), "node": f"nsu={NAMESPACE};s={name}"} | more for name in names]
 
 
-def make_device(url: str, table: Sequence[dict[str, Any]], **keys: Any) -> tuple[Device, OpcUaDevice]:
+def make_device(
+    url: str, table: Sequence[dict[str, Any]], *, context: FakeContext | None = None, **keys: Any
+) -> tuple[Device, OpcUaDevice]:
     written = {"id": "cnc", "driver": "opcua", "url": url, "interval": "100ms", "points": table} | keys
     config = OpcUaDevice.model_validate(written)
-    return DRIVER.create(FakeContext("cnc"), config), config
+    return DRIVER.create(context or FakeContext("cnc"), config), config
 
 
 def readings(batch: ReadingBatch, config: OpcUaDevice) -> list[tuple[str, Reading]]:

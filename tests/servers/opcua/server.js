@@ -15,15 +15,16 @@ const options = {
     floats: 300, // variables Float.000 … whose value is their number and a half
     bench: 0, // variables Bench.0000 … that all change every benchInterval
     benchInterval: 100, // milliseconds
-    security: false, // true: also Basic256Sha256, Sign and SignAndEncrypt
+    security: false, // true: also every policy that is not deprecated, Sign and SignAndEncrypt
     certificate: undefined, // PEM files
     key: undefined,
-    pki: undefined, // folder with trusted/certs/*.der
+    pki: undefined, // folder with server/trusted/certs/*.der (clients) and user/trusted/certs/*.der
     tokenLifetime: undefined, // milliseconds that a secure channel's token lives
     maxSessions: 100,
     maxSubscriptions: 100,
     anonymous: true,
     users: {}, // name to password
+    uri: "urn:edge-agent:test-server", // what the server says it is
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
     ...JSON.parse(process.argv[2] || "{}"),
 };
@@ -153,7 +154,9 @@ async function main() {
         host: "127.0.0.1",
         hostname: "127.0.0.1",
         port,
-        securityPolicies: [SecurityPolicy.None, ...(options.security ? [SecurityPolicy.Basic256Sha256] : [])],
+        securityPolicies: [SecurityPolicy.None, ...(options.security ? [
+            SecurityPolicy.Basic256Sha256, SecurityPolicy.Aes128_Sha256_RsaOaep, SecurityPolicy.Aes256_Sha256_RsaPss,
+        ] : [])],
         securityModes: [
             MessageSecurityMode.None,
             ...(options.security ? [MessageSecurityMode.Sign, MessageSecurityMode.SignAndEncrypt] : []),
@@ -165,7 +168,7 @@ async function main() {
         defaultSecureTokenLifetime: options.tokenLifetime,
         allowAnonymous: options.anonymous,
         userManager: { isValidUser: (name, password) => options.users[name] === password },
-        serverInfo: { applicationUri: "urn:edge-agent:test-server" },
+        serverInfo: { applicationUri: options.uri },
         serverCapabilities: {
             operationLimits: options.limits,
             maxSessions: options.maxSessions,
