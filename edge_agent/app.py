@@ -277,6 +277,7 @@ class Agent:
             "code": self.codes.device_code(options.id) if self.codes else None,
             "phase": current.phase.value,
             "reason": current.reason,
+            "remarks": list(current.remarks),
             "since_ns": current.since_ns,
             "points": points,
         }

@@ -192,6 +192,16 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """What a ``Session`` may have besides: what the device does otherwise than it was asked."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Sentences for people: each is logged once, and shown as long as the session lives."""
+        ...
+
+
 class Device(Protocol):
     """One configured device: pure planning plus ``connect``. Made once by ``DriverSpec.create``."""
 

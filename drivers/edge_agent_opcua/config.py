@@ -1,24 +1,22 @@
 """What an integrator writes of an OPC UA device."""
 
+import difflib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from edge_agent.driver import DeviceModel, Duration, PointModel, Secret
-from edge_agent_opcua.node_id import parse_node_id
+from edge_agent.driver import DeviceModel, Duration, Secret
+from edge_agent_opcua.point import MAX_QUEUE, SUBSCRIPTION_KEYS, Discard, Mode, OpcUaPoint, Trigger
+from edge_agent_opcua.profiles import AUTO, PROFILES
+
+__all__ = ["Mode", "OpcUaDevice", "OpcUaPoint"]
 
 DEFAULT_PORT = 4840  # OPC 10000-6 §7.1.3, IANA
-
-
-class Mode(StrEnum):
-    """Who starts: the server, when something changed, or the agent, on schedule."""
-
-    SUBSCRIBE = "subscribe"
-    POLL = "poll"
+MAX_SUBSCRIPTIONS = 10  # of one session; controllers have few
 
 
 class SecurityPolicy(StrEnum):
@@ -37,9 +35,12 @@ class SecurityMode(StrEnum):
     SIGN_AND_ENCRYPT = "SignAndEncrypt"
 
 
-def _check_node(text: str) -> str:
-    parse_node_id(text)
-    return text
+def _check_profile(name: str) -> str:
+    if name != AUTO and name not in PROFILES:
+        close = difflib.get_close_matches(name, PROFILES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join([AUTO, *PROFILES])}"
+        raise ValueError(f"unknown profile {name!r}; {hint}")
+    return name
 
 
 def _check_url(text: str) -> str:
@@ -57,29 +58,25 @@ def _together(**keys: object) -> None:
         raise ValueError(f"{' and '.join(f'`{key}:`' for key in keys)} go together")
 
 
-class OpcUaPoint(PointModel):
-    """One variable of the server."""
-
-    node: Annotated[str, AfterValidator(_check_node)] = Field(
-        description="Node id: `nsu=<namespace uri>;s=<name>`, `ns=2;i=5`, `i=2258`."
-    )
-    mode: Annotated[Mode, Field(strict=False)] | None = Field(
-        default=None, description="subscribe or poll; default: the device's."
-    )
-    sampling_interval: Duration | None = Field(
-        default=None,
-        ge=0,
-        description="How often the server samples the variable; default: the point's interval.",
-    )
-
-
 class OpcUaDevice(DeviceModel):
     """One OPC UA server."""
 
     url: Annotated[str, AfterValidator(_check_url)] = Field(description="Address, such as opc.tcp://host:4840.")
+    profile: Annotated[
+        str,
+        AfterValidator(_check_profile),
+        WithJsonSchema({"type": "string", "enum": [AUTO, *PROFILES]}),
+    ] = Field(
+        default=AUTO,
+        description="What the model of server takes: limits that are known of it; auto: as it names itself.",
+    )
     mode: Annotated[Mode, Field(strict=False)] = Field(
         default=Mode.SUBSCRIBE,
-        description="subscribe: the server reports changes; poll: the agent asks each interval.",
+        description="subscribe: the server reports changes; poll: the agent asks each interval; "
+        "both: reported, and compared with a read each `check_interval`.",
+    )
+    check_interval: Duration = Field(
+        default=600.0, ge=1, description="Time between two reads that check what the server reports, in mode both."
     )
     sampling_interval: Duration | None = Field(
         default=None, ge=0, description="How often the server looks at a variable; default: the point's interval."
@@ -92,9 +89,25 @@ class OpcUaDevice(DeviceModel):
     queue_size: int | None = Field(
         default=None,
         ge=1,
-        le=100_000,
+        le=MAX_QUEUE,
         description="Samples of one variable that the server keeps between two publications; "
         "default: twice as many as it takes in that time.",
+    )
+    discard: Annotated[Discard, Field(strict=False)] = Field(
+        default=Discard.OLDEST, description="oldest or newest: which sample a full queue gives up."
+    )
+    trigger: Annotated[Trigger, Field(strict=False)] = Field(
+        default=Trigger.VALUE,
+        description="What the server reports as a change: status, value (or status), timestamp (or either).",
+    )
+    bad_node_retry: Duration = Field(
+        default=1800.0, ge=1, description="A node that the server does not know or give is tried again after this."
+    )
+    transient_retry: Duration = Field(
+        default=30.0,
+        ge=1,
+        description="A node that it cannot report now is tried again after this, then later each time, "
+        "at most `bad_node_retry`.",
     )
     keep_alive: Duration = Field(
         default=5.0, ge=0.1, description="A server with nothing to report says so this often; silence is a loss."
@@ -165,13 +178,29 @@ class OpcUaDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_subscription_keys(self) -> Self:
-        polled = [point for point in self.points if (point.mode or self.mode) is Mode.POLL]
-        unused = [point.name for point in polled if point.sampling_interval is not None]
-        if unused:
-            raise ValueError(
-                f"sampling_interval of {', '.join(unused)} has no meaning in mode poll: write interval"
-            )
-        written = {"sampling_interval", "publishing_interval", "queue_size"} & self.model_fields_set
+        polled = [point for point in self.points if not (point.mode or self.mode).is_subscribed]
+        for point in polled:
+            unused = sorted(SUBSCRIPTION_KEYS & point.model_fields_set)
+            if unused:
+                raise ValueError(
+                    f"{', '.join(unused)} of {point.name} has no meaning in mode poll: write interval"
+                )
+        written = SUBSCRIPTION_KEYS & self.model_fields_set
         if written and len(polled) == len(self.points):
             raise ValueError(f"{', '.join(sorted(written))} has no meaning: every point is polled")
+        if "check_interval" in self.model_fields_set and not self._is_any(Mode.BOTH):
+            raise ValueError("check_interval has no meaning: no point is in mode both")
         return self
+
+    @model_validator(mode="after")
+    def _check_subscriptions(self) -> Self:
+        intervals_s = {point.publishing_interval for point in self.points if point.publishing_interval is not None}
+        if len(intervals_s) >= MAX_SUBSCRIPTIONS:
+            raise ValueError(
+                f"{len(intervals_s)} different publishing intervals of points are as many subscriptions; "
+                f"write fewer than {MAX_SUBSCRIPTIONS}"
+            )
+        return self
+
+    def _is_any(self, mode: Mode) -> bool:
+        return any((point.mode or self.mode) is mode for point in self.points)

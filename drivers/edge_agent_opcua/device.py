@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from edge_agent.driver import Context, Session, Writer
-from edge_agent_opcua.config import Mode, OpcUaDevice
-from edge_agent_opcua.plan import Read, addresses, points_of, reads
+from edge_agent_opcua.config import OpcUaDevice
+from edge_agent_opcua.plan import Read, addresses, polled_points, reads, reported_points
 
 _SESSION = "edge_agent_opcua.session"
 _WRITER = "edge_agent_opcua.writer"
@@ -17,8 +17,8 @@ class Device:
     """See ``edge_agent.driver.Device``."""
 
     def __init__(self, context: Context, config: OpcUaDevice) -> None:
-        self.polled: Sequence[int] = points_of(config, Mode.POLL)
-        self.reported: Sequence[int] = points_of(config, Mode.SUBSCRIBE)
+        self.polled: Sequence[int] = polled_points(config)
+        self.reported: Sequence[int] = reported_points(config)
         self._context = context
         self._config = config
         self._nodes = addresses(config)

@@ -1,17 +1,19 @@
 """From the configuration to what is asked of a server. Pure: the server's limits are applied by the session."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeVar
 
 from edge_agent_opcua.config import Mode, OpcUaDevice
 from edge_agent_opcua.node_id import NodeAddress, parse_node_id
+from edge_agent_opcua.point import Discard, ServerDeadband, Trigger
+from edge_agent_opcua.profiles import MAX_OPERATIONS
 
-MAX_OPERATIONS = 1000  # of one request, where a server names no limit
 MAX_SEQUENCE = 0xFFFF_FFFF
 QUEUE_HEADROOM = 2  # samples kept at the server, per sample taken between two publications
+FASTEST_S = 0.01  # what "as fast as it can" is taken for when the queue is reckoned
 MIN_KEEP_ALIVES = 3  # OPC 10000-4 §5.14.2.2: the lifetime is at least three times the keep-alive
 
 T = TypeVar("T")
@@ -23,12 +25,20 @@ class Item:
 
     Attributes:
         sampling_s: 0 = as fast as the server can.
-        queue_size: samples that the server keeps between two publications; the oldest is given up first.
+        queue_size: samples that the server keeps between two publications.
     """
 
     point: int
     sampling_s: float
     queue_size: int
+    discard: Discard = Discard.OLDEST
+    trigger: Trigger = Trigger.VALUE
+    deadband: ServerDeadband | None = None
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the server is asked for other than every change of value or status, which all of them can do."""
+        return self.deadband is not None or self.trigger is not Trigger.VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """What is asked of the server's subscription."""
+    """What is asked of one of the server's subscriptions."""
 
     interval_s: float
     keep_alive_count: int
     lifetime_count: int
+    items: tuple[Item, ...]
 
 
 def addresses(config: OpcUaDevice) -> tuple[NodeAddress, ...]:
@@ -57,36 +68,62 @@ def addresses(config: OpcUaDevice) -> tuple[NodeAddress, ...]:
     return tuple(parse_node_id(point.node) for point in config.points)
 
 
-def points_of(config: OpcUaDevice, mode: Mode) -> tuple[int, ...]:
-    """Return the indexes of the points that are collected in ``mode``."""
-    return tuple(i for i, point in enumerate(config.points) if (point.mode or config.mode) is mode)
+def polled_points(config: OpcUaDevice) -> tuple[int, ...]:
+    """Return the indexes of the points that the agent asks for on schedule."""
+    return tuple(i for i, point in enumerate(config.points) if (point.mode or config.mode) is Mode.POLL)
 
 
-def items(config: OpcUaDevice) -> tuple[Item, ...]:
-    """Return the points that the server shall report, with their sampling."""
-    publishing_s = _publishing_s(config)
-    result = []
-    for index in points_of(config, Mode.SUBSCRIBE):
-        point = config.points[index]
-        sampling_s = _first(
-            point.sampling_interval, point.interval, config.sampling_interval, default=config.interval
+def reported_points(config: OpcUaDevice) -> tuple[int, ...]:
+    """Return the indexes of the points that the server reports."""
+    return tuple(i for i, point in enumerate(config.points) if (point.mode or config.mode).is_subscribed)
+
+
+def checked_points(config: OpcUaDevice) -> tuple[int, ...]:
+    """Return the indexes of the points that are read besides, to check what the server reports."""
+    return tuple(i for i, point in enumerate(config.points) if (point.mode or config.mode) is Mode.BOTH)
+
+
+def subscriptions(config: OpcUaDevice) -> tuple[Publishing, ...]:
+    """Return a subscription for each publishing interval, fastest first, with the points that it shall report."""
+    by_interval: dict[float, list[Item]] = {}
+    for index in reported_points(config):
+        publishing_s = _first(
+            config.points[index].publishing_interval, config.publishing_interval, default=config.interval
         )
-        samples = publishing_s / sampling_s if sampling_s else 1.0
-        result.append(Item(index, sampling_s, config.queue_size or max(2, math.ceil(QUEUE_HEADROOM * samples))))
-    return tuple(result)
+        by_interval.setdefault(publishing_s, []).append(_item(config, index, publishing_s))
+    return tuple(
+        _publishing(config, interval_s, tuple(by_interval[interval_s])) for interval_s in sorted(by_interval)
+    )
 
 
-def publishing(config: OpcUaDevice) -> Publishing:
-    """Return the parameters of the subscription."""
-    interval_s = _publishing_s(config)
+def samples_per_s(wanted: Iterable[Publishing]) -> float:
+    """Return how many samples a second the server is asked to take, as far as that is said."""
+    return sum(1 / item.sampling_s for publishing in wanted for item in publishing.items if item.sampling_s)
+
+
+def _item(config: OpcUaDevice, index: int, publishing_s: float) -> Item:
+    point = config.points[index]
+    sampling_s = _first(point.sampling_interval, point.interval, config.sampling_interval, default=config.interval)
+    samples = math.ceil(QUEUE_HEADROOM * publishing_s / (sampling_s or FASTEST_S))
+    return Item(
+        index,
+        sampling_s,
+        point.queue_size or config.queue_size or max(2, samples),
+        point.discard or config.discard,
+        point.trigger or config.trigger,
+        point.server_deadband,
+    )
+
+
+def _publishing(config: OpcUaDevice, interval_s: float, items: tuple[Item, ...]) -> Publishing:
     keep_alive_count = max(1, round(config.keep_alive / interval_s))
     lifetime_count = max(MIN_KEEP_ALIVES * keep_alive_count, math.ceil(config.session_timeout / interval_s))
-    return Publishing(interval_s, keep_alive_count, lifetime_count)
+    return Publishing(interval_s, keep_alive_count, lifetime_count, items)
 
 
 def session_timeout_s(config: OpcUaDevice) -> float:
     """Return the session time-out to ask for: three of the slowest polls must fit into it."""
-    polled = (config.points[i].interval or config.interval for i in points_of(config, Mode.POLL))
+    polled = (config.points[i].interval or config.interval for i in polled_points(config))
     return max(config.session_timeout, 3 * max(polled, default=0.0))
 
 
@@ -125,10 +162,6 @@ def missed(expected: int | None, sequence: int, *, is_keep_alive: bool) -> int:
 def following(sequence: int) -> int:
     """Return the number after ``sequence``: 32 bit, never 0 (OPC 10000-4 §7.26)."""
     return 1 if sequence >= MAX_SEQUENCE else sequence + 1
-
-
-def _publishing_s(config: OpcUaDevice) -> float:
-    return _first(config.publishing_interval, default=config.interval)
 
 
 def _first(*values: float | None, default: float) -> float:

@@ -1,61 +1,44 @@
-"""One live session with an OPC UA server: cyclic reads, and one subscription that the session publishes itself.
+"""One live session with an OPC UA server: cyclic reads, and subscriptions that the session publishes itself.
 
 A session ends, and the agent connects anew, when the connection is lost, when the server says that the session
-or the subscription is gone, when it is silent for longer than its keep-alive allows, and when a notification is
-missing (a new session reads every point anew; see docs/adr/0003).
+or a subscription is gone, when it is silent for longer than its keep-alive allows, and when a notification is
+missing (a new session reads every point anew; see docs/adr/0003). A point that the server does not report costs no
+other point, and is tried again within the session.
 """
 
 import asyncio
-import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Any, NoReturn
 
 from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.driver import Context, Emit, Request
-from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
-from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
+from edge_agent.errors import DeviceUnavailableError, DriverError
+from edge_agent.model import Column, DeviceId, Quality, ReadingBatch, is_bad
+from edge_agent.together import together
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
+from edge_agent_opcua.cross_check import CrossCheck
 from edge_agent_opcua.decode import DataValue, Decoder
 from edge_agent_opcua.node_id import NodeAddress
-from edge_agent_opcua.plan import MAX_OPERATIONS, Item, Publishing, following, items, missed, publishing
-from edge_agent_opcua.translation import (
-    FOREIGN,
-    TOO_MUCH,
-    one_exchange,
-    plain_cancellation,
-    status_of,
-    whole_session,
-)
+from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
+from edge_agent_opcua.profiles import excess
+from edge_agent_opcua.retries import NEVER, Retries
+from edge_agent_opcua.revisions import Revisions
+from edge_agent_opcua.services import Services
+from edge_agent_opcua.subscription import Subscription
+from edge_agent_opcua.translation import one_exchange, whole_session
 
-MAX_NOTIFICATIONS = 5000  # values in one notification
-RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
-
-_SERVER_NODES = (
-    ua.ObjectIds.Server_NamespaceArray,
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
-)
-_log = logging.getLogger(__name__)
+CYCLES = 3  # publications and samples that a change may take before it counts as not reported
 
 
 def _bad(status: int) -> Any:
     return ua.DataValue(None, ua.StatusCode(status))
 
 
-# The server will never give the point as it is configured; said when asked to report it, or in place of a value.
-_NEVER = frozenset(
-    {
-        ua.StatusCodes.BadAttributeIdInvalid,
-        ua.StatusCodes.BadNodeIdInvalid,
-        ua.StatusCodes.BadNodeIdUnknown,
-        ua.StatusCodes.BadNotReadable,
-        ua.StatusCodes.BadUserAccessDenied,
-    }
-)
 _NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of that URI
 
 
@@ -67,9 +50,9 @@ async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], contex
 
     On cancellation nothing stays open.
     """
-    session = OpcUaSession(config, context.clock, await open_connection(config, context))
+    session = OpcUaSession(config, nodes, context.clock, await open_connection(config, context))
     try:
-        await session.prepare(nodes, items(config), publishing(config))
+        await session.prepare(subscriptions(config))
     except DriverError:
         await session.close()
         raise
@@ -86,72 +69,69 @@ class OpcUaSession:
         client: the library's, used by this session alone.
     """
 
-    def __init__(self, config: OpcUaDevice, clock: Clock, client: Any) -> None:
+    def __init__(self, config: OpcUaDevice, nodes: Sequence[NodeAddress], clock: Clock, client: Any) -> None:
         self.client = client
         self._device = DeviceId(config.id)
         self._url = config.url
+        self._profile = config.profile
+        self._checked_points = checked_points(config)
+        self._check_interval_s = config.check_interval
+        self._check = CrossCheck((), math.inf, math.inf, 0.0)
         self._margin_s = config.timeout
+        self._patience_s = config.connect_timeout
         self._clock = clock
+        self._services = Services(client, config.url, clock)
         self._decoder = Decoder()
+        self._nodes = nodes
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
-        self._namespaces: list[str] = []
-        self._nodes_per_read = self._items_per_call = MAX_OPERATIONS
-        self._reported: frozenset[int] = frozenset()
-        self._rejected: dict[int, int] = {}
-        self._subscription_id = 0
-        self._silence_s = 0.0
-        self._renewing = asyncio.Lock()
-        self._renew_at_s = clock.monotonic_s() + RENEW_AFTER * client.secure_channel_timeout / 1e3
+        self._retries = Retries(config.bad_node_retry, config.transient_retry)
+        self._revisions = Revisions([point.name for point in config.points])
+        self._subscriptions: dict[int, Subscription] = {}  # by the server's number
+        self._of_point: dict[int, Subscription] = {}
+        self._wanted: Sequence[Publishing] = ()
+        self._handling = asyncio.Lock()
         self._is_closed = False
 
-    async def prepare(self, nodes: Sequence[NodeAddress], wanted: Sequence[Item], asked: Publishing) -> None:
-        """Resolve ``nodes`` and subscribe to the ``wanted`` items. Called once, before anything else."""
+    async def prepare(self, wanted: Sequence[Publishing]) -> None:
+        """Resolve the nodes and subscribe to what is ``wanted``. Called once, before anything else."""
         with whole_session(self._url, "asking for the server's limits"):
-            ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
-            namespaces, reads, calls = await self.client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
-        self._nodes_per_read = _limit(reads)
-        self._items_per_call = _limit(calls)
-        told = namespaces.Value.Value if namespaces.Value is not None else None
-        known = told if isinstance(told, list) else []
-        self._namespaces = known
-        self._node_ids = [_node_id(node, known) for node in nodes]
-        if wanted:
-            await self._create_subscription(asked)
-            await self._create_items(wanted)
+            await self._services.learn(self._profile)
+        self._resolve()
+        now_s = self._clock.monotonic_s()
+        for publishing in wanted:
+            subscription = Subscription(self._services, self._url, publishing, self._revisions)
+            await subscription.create(self._margin_s)
+            self._subscriptions[subscription.number] = subscription
+            self._of_point |= dict.fromkeys(subscription.items, subscription)
+            for point, status in (await self._monitor(subscription, publishing.items)).items():
+                self._retries.failed(point, status, now_s)
+        checked = frozenset(self._checked_points)
+        items = [item for publishing in wanted for item in publishing.items if item.point in checked]
+        slowest_s = max((publishing.interval_s for publishing in wanted), default=0.0)
+        sampling_s = max((item.sampling_s for item in items), default=0.0)
+        patience_s = CYCLES * (slowest_s + sampling_s) + self._margin_s
+        self._check = CrossCheck(items, self._check_interval_s, patience_s, now_s)
+        self._wanted = wanted
 
     async def read(self, request: Request) -> ReadingBatch:
         points = [point for point in request.points if self._node_ids[point] is not None]
-        await self.renew_channel()
+        await self._services.renew_channel()
         with one_exchange(self._url, "reading"):
-            values, self._nodes_per_read = await self._in_chunks(points, self._nodes_per_read, self._read_values)
+            values = await self._services.read([self._node_ids[point] for point in points])
         time_ns = self._clock.now_ns()
         answers = dict(zip(points, values, strict=True))
         pairs = ((point, answers.get(point, _NO_NODE)) for point in request.points)
         return ReadingBatch(self._device, time_ns, self._decoder.columns(time_ns, pairs))
 
     async def run(self, emit: Emit) -> None:
-        if self._rejected:
-            await emit(self._rejections())
-        expected: int | None = None
-        acknowledgements: list[Any] = []
-        while True:
-            await self.renew_channel()
-            with whole_session(self._url, "waiting for a notification"):
-                message = await self._publish(acknowledgements)
-            time_ns = self._clock.now_ns()
-            sequence, data = int(message.SequenceNumber), message.NotificationData or []
-            lost = missed(expected, sequence, is_keep_alive=not data)
-            if lost:
-                raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {sequence} are missing")
-            if not data:
-                expected = expected or sequence
-                acknowledgements = []
-                continue
-            expected = following(sequence)
-            acknowledgements = [ua.SubscriptionAcknowledgement(self._subscription_id, sequence)]
-            columns = self._decoder.columns(time_ns, self._changes(data))
-            if columns:
-                await emit(ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns))))
+        await self._emit_statuses(emit, self._retries.statuses)
+        now_s = self._clock.monotonic_s()
+        for subscription in self._subscriptions.values():
+            subscription.heard_s = now_s
+        async with together(DriverError) as group:
+            for number in self._subscriptions:
+                group.create_task(self._listen(emit), name=f"publish:{self._device}:{number}")
+            await self._watch()
 
     async def close(self) -> None:
         if self._is_closed:
@@ -160,9 +140,18 @@ class OpcUaSession:
         await hang_up(self.client)
 
     @property
-    def overflows(self) -> int:
-        """Readings that came with the Overflow bit so far."""
-        return self._decoder.overflows
+    def remarks(self) -> Sequence[str]:
+        """See ``edge_agent.driver.Remarking``."""
+        items = sum(len(publishing.items) for publishing in self._wanted)
+        return *excess(self._services.profile, items, samples_per_s(self._wanted)), *self._revisions.remarks()
+
+    async def renew_channel(self) -> None:
+        """Renew the channel's token, if it is time; a request that is not the session's own comes after this.
+
+        Raises:
+            DeviceUnavailableError: it could not be renewed.
+        """
+        await self._services.renew_channel()
 
     def node_id(self, point: int) -> Any:
         """Return the library's node id of a point; None where the server lacks the namespace."""
@@ -170,159 +159,156 @@ class OpcUaSession:
 
     def find(self, node: NodeAddress) -> Any:
         """Return the library's node id of any other node; None where the server lacks the namespace."""
-        return _node_id(node, self._namespaces)
+        return _node_id(node, self._services.namespaces)
 
-    async def _publish(self, acknowledgements: list[Any]) -> Any:
-        """Return the next NotificationMessage; exactly one request is outstanding, so they come in order."""
-        try:
-            async with asyncio.timeout(self._silence_s):
-                with plain_cancellation():
-                    response = await self.client.uaclient.session.publish(acknowledgements)
-        except TimeoutError as exc:
-            raise DeviceUnavailableError(
-                f"{self._url} said nothing for {self._silence_s:.1f} s, not even that it is alive"
-            ) from exc
-        response.ResponseHeader.ServiceResult.check()
-        if response.Parameters.SubscriptionId != self._subscription_id:
+    @property
+    def overflows(self) -> int:
+        """Readings that came with the Overflow bit so far."""
+        return self._decoder.overflows
+
+    async def _listen(self, emit: Emit) -> NoReturn:
+        """Keep one publish request outstanding and take what comes, in the order in which it comes.
+
+        There are as many of these as subscriptions: a server with fewer requests than that falls behind.
+        """
+        acknowledgements: list[Any] = []
+        while True:
+            await self._services.renew_channel()
+            with whole_session(self._url, "waiting for a notification"):
+                told = await self._services.publish(acknowledgements)
+            async with self._handling:
+                began_s = self._clock.monotonic_s()
+                acknowledgements = await self._take(told, emit)
+                await self._try_again(emit)
+                await self._cross_check(emit)
+                # The server could say nothing while nobody listened.
+                took_s = self._clock.monotonic_s() - began_s
+                for subscription in self._subscriptions.values():
+                    subscription.heard_s += took_s
+
+    async def _watch(self) -> NoReturn:
+        """End the session when a subscription is silent for longer than it may."""
+        while True:
+            async with self._handling:
+                now_s = self._clock.monotonic_s()
+                left_s = {one: one.heard_s + one.silence_s - now_s for one in self._subscriptions.values()}
+            silent = min(left_s, key=lambda one: left_s[one])
+            if left_s[silent] <= 0:
+                raise DeviceUnavailableError(
+                    f"{self._url} said nothing for {silent.silence_s:.1f} s, not even that it is alive"
+                )
+            await self._clock.sleep(left_s[silent])
+
+    async def _take(self, told: Any, emit: Emit) -> list[Any]:
+        """Report what a PublishResult holds; return what is to be acknowledged."""
+        subscription = self._subscriptions.get(told.SubscriptionId)
+        if subscription is None:
             raise DeviceUnavailableError(f"{self._url} has lost the subscription")
-        return response.Parameters.NotificationMessage
+        time_ns = self._clock.now_ns()
+        subscription.heard_s = self._clock.monotonic_s()
+        message = told.NotificationMessage
+        sequence, data = int(message.SequenceNumber), message.NotificationData or []
+        lost = subscription.missed(sequence, is_keep_alive=not data)
+        if lost:
+            raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {sequence} are missing")
+        if not data:
+            return []
+        columns = self._decoder.columns(time_ns, self._changes(subscription, data))
+        if columns:
+            self._check.note(columns)
+            await emit(ReadingBatch(self._device, time_ns, columns, self._note_statuses(columns)))
+        return [ua.SubscriptionAcknowledgement(subscription.number, sequence)]
 
-    def _changes(self, data: Iterable[Any]) -> Iterable[tuple[int, DataValue]]:
+    def _changes(self, subscription: Subscription, data: Iterable[Any]) -> Iterable[tuple[int, DataValue]]:
+        reported = subscription.reported
         for part in data:
             if isinstance(part, ua.DataChangeNotification):
                 for item in part.MonitoredItems:
-                    if item.ClientHandle in self._reported:
+                    if item.ClientHandle in reported:
                         yield item.ClientHandle, item.Value
             elif isinstance(part, ua.StatusChangeNotification):
                 raise DeviceUnavailableError(f"{self._url} has ended the subscription: {part.Status.name}")
 
-    def _rejections(self) -> ReadingBatch:
-        time_ns = self._clock.now_ns()
-        pairs = ((point, _bad(status)) for point, status in self._rejected.items())
-        columns = self._decoder.columns(time_ns, pairs)
-        return ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns)))
+    async def _try_again(self, emit: Emit) -> None:
+        """Ask anew for the points that the server did not report, as far as it is time."""
+        due = self._retries.due(self._clock.monotonic_s())
+        if due:
+            await self._emit_statuses(emit, await self._ask_anew(due))
 
-    async def renew_channel(self) -> None:
-        """Renew the channel's token in time, on the way to a request: no task has to live for it."""
-        if self._clock.monotonic_s() < self._renew_at_s:
+    async def _ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
+        """Ask for points as if for the first time; return the statuses, as far as news, of those not reported."""
+        rejected: dict[int, int] = {}
+        with whole_session(self._url, "subscribing anew"):
+            async with asyncio.timeout(self._patience_s):
+                if any(self._node_ids[point] is None for point in points):
+                    await self._services.learn_namespaces()
+                    self._resolve()
+                for subscription in self._subscriptions.values():
+                    mine = [point for point in points if self._of_point[point] is subscription]
+                    if mine:
+                        await subscription.forget(mine)
+                        rejected |= await self._monitor(subscription, [subscription.items[it] for it in mine])
+        now_s = self._clock.monotonic_s()
+        for point in set(points) - rejected.keys():
+            self._retries.passed(point)
+        return {point: status for point, status in rejected.items() if self._retries.failed(point, status, now_s)}
+
+    async def _cross_check(self, emit: Emit) -> None:
+        """Read what is reported, if it is time; what the server kept to itself is reported, and asked for anew."""
+        points = self._check.due(self._clock.monotonic_s())
+        if not points:
             return
-        async with self._renewing:
-            if self._clock.monotonic_s() >= self._renew_at_s:
-                with whole_session(self._url, "renewing the secure channel"):
-                    await self.client.open_secure_channel(renew=True)
-                    self.client.uaclient.revolve_security_token()
-                lifetime_s = self.client.secure_channel_timeout / 1e3
-                self._renew_at_s = self._clock.monotonic_s() + RENEW_AFTER * lifetime_s
+        with whole_session(self._url, "checking what is reported"):
+            async with asyncio.timeout(self._patience_s):
+                values = await self._services.read([self._node_ids[point] for point in points])
+        time_ns = self._clock.now_ns()
+        columns = self._decoder.columns(time_ns, zip(points, values, strict=True))
+        kept = self._check.compare(columns, self._clock.monotonic_s())
+        if kept:
+            columns = tuple(
+                column.take([i for i, point in enumerate(column.points) if point in kept]) for column in columns
+            )
+            await emit(ReadingBatch(self._device, time_ns, tuple(filter(len, columns))))
+            await self._ask_anew(sorted(kept))
 
-    async def _create_subscription(self, asked: Publishing) -> None:
-        service = self.client.uaclient.session
-        params = ua.CreateSubscriptionParameters(
-            RequestedPublishingInterval=asked.interval_s * 1e3,
-            RequestedLifetimeCount=asked.lifetime_count,
-            RequestedMaxKeepAliveCount=asked.keep_alive_count,
-            MaxNotificationsPerPublish=MAX_NOTIFICATIONS,
-            PublishingEnabled=True,
-        )
-        with whole_session(self._url, "creating a subscription"):
-            given = await service.create_subscription(params, callback=None)
-            interval_s, keep_alives = given.RevisedPublishingInterval / 1e3, given.RevisedMaxKeepAliveCount
-            if interval_s > 2 * asked.interval_s:
-                # The server is slower than asked: fewer of its intervals make up the same silence.
-                changed = ua.ModifySubscriptionParameters(
-                    SubscriptionId=given.SubscriptionId,
-                    RequestedPublishingInterval=given.RevisedPublishingInterval,
-                    RequestedLifetimeCount=given.RevisedLifetimeCount,
-                    RequestedMaxKeepAliveCount=max(
-                        1, round(asked.keep_alive_count * asked.interval_s / interval_s)
-                    ),
-                    MaxNotificationsPerPublish=MAX_NOTIFICATIONS,
-                )
-                given_now = await service.update_subscription(changed)
-                interval_s = given_now.RevisedPublishingInterval / 1e3
-                keep_alives = given_now.RevisedMaxKeepAliveCount
-        if not (math.isfinite(interval_s) and interval_s >= 0):
-            raise DeviceUnavailableError(f"{self._url} gives a publishing interval of {interval_s}")
-        self._subscription_id = given.SubscriptionId
-        self._silence_s = interval_s * keep_alives + self._margin_s
-        _log.debug(
-            "subscribed",
-            extra={"device": self._device, "publishing_s": interval_s, "silence_s": self._silence_s},
-        )
+    async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
+        """Ask that items be reported; return the statuses of those that are not."""
+        known = [item for item in items if self._node_ids[item.point] is not None]
+        unknown = (item.point for item in items if self._node_ids[item.point] is None)
+        rejected = await subscription.monitor(known, [self._node_ids[item.point] for item in known])
+        return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
-    async def _create_items(self, wanted: Sequence[Item]) -> None:
-        known = [item for item in wanted if self._node_ids[item.point] is not None]
-        self._rejected = {
-            item.point: Quality.BAD_NODE_ID_UNKNOWN for item in wanted if self._node_ids[item.point] is None
-        }
-        with whole_session(self._url, "subscribing"):
-            results, self._items_per_call = await self._in_chunks(known, self._items_per_call, self._monitor)
-        for item, result in zip(known, results, strict=True):
-            if result.StatusCode.is_bad():
-                self._rejected[item.point] = result.StatusCode.value
-        self._reported = frozenset(item.point for item in known if item.point not in self._rejected)
+    def _resolve(self) -> None:
+        self._node_ids = [_node_id(node, self._services.namespaces) for node in self._nodes]
 
-    async def _monitor(self, wanted: Sequence[Item]) -> Sequence[Any]:
-        params = ua.CreateMonitoredItemsParameters(
-            SubscriptionId=self._subscription_id,
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            ItemsToCreate=[
-                ua.MonitoredItemCreateRequest(
-                    ItemToMonitor=ua.ReadValueId(
-                        NodeId=self._node_ids[item.point], AttributeId=ua.AttributeIds.Value
-                    ),
-                    MonitoringMode=ua.MonitoringMode.Reporting,
-                    RequestedParameters=ua.MonitoringParameters(
-                        ClientHandle=item.point,
-                        SamplingInterval=item.sampling_s * 1e3,
-                        QueueSize=item.queue_size,
-                        DiscardOldest=True,
-                    ),
-                )
-                for item in wanted
-            ],
-        )
-        results: Sequence[Any] = await self.client.uaclient.create_monitored_items(params)
-        return results
+    async def _emit_statuses(self, emit: Emit, statuses: Mapping[int, int]) -> None:
+        """Report points that have a status and no value."""
+        if statuses:
+            time_ns = self._clock.now_ns()
+            pairs = ((point, _bad(status)) for point, status in statuses.items())
+            columns = self._decoder.columns(time_ns, pairs)
+            await emit(ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns))))
 
-    async def _read_values(self, points: Sequence[int]) -> Sequence[Any]:
-        node_ids = [self._node_ids[point] for point in points]
-        values: Sequence[Any] = await self.client.uaclient.read_attributes(node_ids, ua.AttributeIds.Value)
-        return values
-
-    async def _in_chunks(
-        self, things: Sequence[Any], limit: int, call: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
-    ) -> tuple[list[Any], int]:
-        """Return one result for each of ``things``, in order, and the limit that the server turned out to have.
-
-        A server that finds a request too large, whatever it announced, is asked for half as much.
-        """
-        results: list[Any] = []
-        while len(results) < len(things):
-            chunk = things[len(results) : len(results) + limit]
-            try:
-                part = await call(chunk)
-            except FOREIGN as exc:
-                if len(chunk) == 1 or status_of(exc) not in TOO_MUCH:
-                    raise
-                limit = len(chunk) // 2
-                continue
-            if len(part) != len(chunk):
-                raise ExchangeError(f"{self._url} answered {len(part)} of {len(chunk)} operations")
-            results += part
-        return results, limit
+    def _note_statuses(self, columns: Iterable[Column]) -> frozenset[int]:
+        """Return the points that the server reports and says at the same time that it never will."""
+        refused = frozenset(_refused(columns))
+        if refused or len(self._retries):
+            now_s = self._clock.monotonic_s()
+            for column in columns:
+                statuses: Iterable[int] = column.statuses or repeat(0)
+                for point, status in zip(column.points, statuses, strict=False):
+                    if status in NEVER:
+                        self._retries.failed(point, status, now_s)
+                    elif not is_bad(status):
+                        self._retries.passed(point)
+        return refused
 
 
 def _refused(columns: Iterable[Column]) -> Iterable[int]:
     for column in columns:
         for point, status in zip(column.points, column.statuses or (), strict=False):
-            if status in _NEVER:
+            if status in NEVER:
                 yield point
-
-
-def _limit(value: Any) -> int:
-    """Return an operation limit as the server tells it; 0, nothing or nonsense means that it tells none."""
-    told = value.Value.Value if value.Value is not None else None
-    return min(told, MAX_OPERATIONS) if isinstance(told, int) and told > 0 else MAX_OPERATIONS
 
 
 def _node_id(node: NodeAddress, namespaces: Sequence[str]) -> Any:

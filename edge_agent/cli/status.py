@@ -47,6 +47,7 @@ def _print_agent(status: dict[str, Any]) -> None:
         (_device_row(device, now_ns) for device in status["devices"]),
     )
     table.notes((device["id"], device.get("reason")) for device in status["devices"])
+    table.notes((device["id"], remark) for device in status["devices"] for remark in device.get("remarks", ()))
     outbox = status["outbox"]
     pending = outbox["pending"] if outbox else {}
     table.show(
@@ -104,6 +105,7 @@ def _outbox_line(outbox: dict[str, Any] | None) -> str:
 def _print_device(device: dict[str, Any]) -> None:
     about = [device["id"], device.get("driver"), device.get("name"), device.get("code"), device["phase"]]
     typer.echo(", ".join(word for word in (*about, device.get("reason")) if word))
+    table.notes((device["id"], remark) for remark in device.get("remarks", ()))
     table.show(
         ("point", "value", "unit", "quality", "time"),
         (

@@ -18,7 +18,7 @@ from edge_agent.collect.probation import Probation
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Context, Device, Request, Session
+from edge_agent.driver import Context, Device, Remarking, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
@@ -69,6 +69,7 @@ class DeviceSupervisor:
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
         self._told_refused: set[int] = set()
+        self._told_remarks: set[str] = set()
         self._last_failure = ""
         self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         self._unanswered = Unanswered(options.max_failures, options.retry_max_s)
@@ -130,6 +131,7 @@ class DeviceSupervisor:
             ) from exc
         self._metrics.connects.inc()
         self._metrics.up.set(1)
+        self._note_remarks(session)
         return session
 
     async def _collect(self, device: Device, session: Session) -> None:
@@ -222,6 +224,16 @@ class DeviceSupervisor:
         self._metrics.exchange_failures.inc()
         return None
 
+    def _note_remarks(self, session: Session) -> None:
+        """Show what the device does otherwise than asked, and log each remark once."""
+        self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
+        for remark in self._current.remarks:
+            if remark not in self._told_remarks:
+                self._told_remarks.add(remark)
+                _log.warning(
+                    "the device does not do as asked", extra={"device": self._options.id, "remark": remark}
+                )
+
     def _tell_refused(self, points: AbstractSet[int]) -> None:
         """Log each point once: a session finds out anew what the one before it knew."""
         new = points - self._told_refused
@@ -271,6 +283,7 @@ class DeviceSupervisor:
         """Say that the device is gone: once in the data and once in the log, always on the status page."""
         self._metrics.up.set(0)
         self._current.enter(DevicePhase.OFFLINE, reason)
+        self._current.remarks = ()
         self._edge.failed("device lost", reason=reason)
         if self._is_lost:
             return

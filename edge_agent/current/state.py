@@ -40,6 +40,7 @@ class DeviceCurrent:
         self.table = table
         self.phase = DevicePhase.CONNECTING
         self.reason = ""
+        self.remarks: tuple[str, ...] = ()
         self._clock = clock
         self.since_ns = clock.now_ns()
         # Where the last reading of a point lies; readings are looked up when somebody asks, not when they come.

@@ -318,7 +318,7 @@ async def test_readings_flow_across_renewals_of_the_channel(site: Site) -> None:
 
             def renewed_twice() -> bool:
                 assert isinstance(collected.session, OpcUaSession)
-                renewals.add(collected.session._renew_at_s)
+                renewals.add(collected.session._services.renew_at_s)
                 return len(renewals) >= 3
 
             await eventually(renewed_twice, within_s=20)

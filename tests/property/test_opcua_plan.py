@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent_opcua.node_id import NodeAddress
-from edge_agent_opcua.plan import MAX_OPERATIONS, chunks, reads
+from edge_agent_opcua.plan import chunks, reads
+from edge_agent_opcua.profiles import MAX_OPERATIONS
 
 NODES = tuple(NodeAddress(number) for number in range(3000))
 points = st.sets(st.integers(0, len(NODES) - 1), max_size=200) | st.integers(0, len(NODES)).map(

@@ -88,6 +88,17 @@ class OpcUaServer:
             raise RuntimeError(f"the server did not start:\n{(self._folder / 'log').read_text()[-4000:]}")
         self.port = json.loads(line)["port"]
 
+    def order(self, do: str, **about: Any) -> dict[str, Any]:
+        """Have it do something (see ``opcua/server.js``) and return its answer."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"do": do, **about}).encode() + b"\n")
+        process.stdin.flush()
+        answer: dict[str, Any] = json.loads(process.stdout.readline())
+        return answer
+
     def pause(self) -> None:
         """Let it hang: connections stay open, nothing is answered."""
         self._signal(signal.SIGSTOP)

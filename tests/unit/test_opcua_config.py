@@ -76,6 +76,24 @@ def test_the_port_is_4840_unless_written(url: str, expected: str) -> None:
             {"points": [{"name": "a", "node": "i=1", "mode": "poll", "sampling_interval": "1s"}]},
             "sampling_interval of a has no meaning in mode poll",
         ),
+        ({"mode": "poll", "discard": "newest"}, "discard has no meaning: every point is polled"),
+        (
+            {"points": [{"name": "a", "node": "i=1", "mode": "poll", "trigger": "status"}]},
+            "trigger of a has no meaning in mode poll",
+        ),
+        ({"check_interval": "1min"}, "check_interval has no meaning: no point is in mode both"),
+        ({"trigger": "change"}, "timestamp"),
+        ({"discard": "all"}, "newest"),
+        ({"points": [{"name": "a", "node": "i=1", "server_deadband": {}}]}, "write `absolute:` or `percent:`"),
+        (
+            {"points": [{"name": "a", "node": "i=1", "server_deadband": {"absolute": 1.0, "percent": 1.0}}]},
+            "write `absolute:` or `percent:`",
+        ),
+        (
+            {"points": [{"name": f"p{i}", "node": "i=1", "publishing_interval": f"{i}s"} for i in range(1, 11)]},
+            "write fewer than 10",
+        ),
+        ({"profile": "s7-1501"}, "did you mean"),
         ({"keep_alive": 5}, "no unit"),
     ],
 )

@@ -2,17 +2,22 @@ from typing import Any
 
 import pytest
 
-from edge_agent_opcua.config import Mode, OpcUaDevice
+from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.plan import (
+    Item,
+    Publishing,
     addresses,
+    checked_points,
     following,
-    items,
     missed,
-    points_of,
-    publishing,
+    polled_points,
     reads,
+    reported_points,
+    samples_per_s,
     session_timeout_s,
+    subscriptions,
 )
+from edge_agent_opcua.point import Discard, ServerDeadband, Trigger
 
 
 def device(points: list[dict[str, Any]], **keys: Any) -> OpcUaDevice:
@@ -22,11 +27,49 @@ def device(points: list[dict[str, Any]], **keys: Any) -> OpcUaDevice:
     )
 
 
+def items(config: OpcUaDevice) -> list[Item]:
+    return [item for publishing in subscriptions(config) for item in publishing.items]
+
+
+def publishing(config: OpcUaDevice) -> Publishing:
+    (only,) = subscriptions(config)
+    return only
+
+
 def test_each_point_is_polled_or_reported() -> None:
-    config = device([{}, {"mode": "poll"}, {"mode": "subscribe"}])
-    assert points_of(config, Mode.SUBSCRIBE) == (0, 2)
-    assert points_of(config, Mode.POLL) == (1,)
-    assert points_of(device([{}], mode="poll"), Mode.POLL) == (0,)
+    config = device([{}, {"mode": "poll"}, {"mode": "subscribe"}, {"mode": "both"}])
+    assert reported_points(config) == (0, 2, 3)
+    assert polled_points(config) == (1,)
+    assert checked_points(config) == (3,)
+    assert polled_points(device([{}], mode="poll")) == (0,)
+    assert checked_points(device([{}], mode="both")) == (0,)
+
+
+def test_points_that_are_published_at_different_intervals_have_subscriptions_of_their_own() -> None:
+    config = device(
+        [{}, {"publishing_interval": "5s"}, {"publishing_interval": "100ms"}, {"mode": "poll"}, {}],
+        publishing_interval="1s",
+    )
+    wanted = subscriptions(config)
+    assert [one.interval_s for one in wanted] == [0.1, 1.0, 5.0]
+    assert [[item.point for item in one.items] for one in wanted] == [[2], [0, 4], [1]]
+    assert [one.keep_alive_count for one in wanted] == [50, 5, 1]
+
+
+def test_a_point_says_what_is_a_change_and_what_is_discarded_or_else_the_device() -> None:
+    points = [{}, {"discard": "oldest", "trigger": "status", "queue_size": 3, "server_deadband": {"percent": 2.0}}]
+    config = device(points, discard="newest", trigger="timestamp", queue_size=7)
+    first, second = items(config)
+    assert (first.discard, first.trigger, first.queue_size) == (Discard.NEWEST, Trigger.TIMESTAMP, 7)
+    assert (second.discard, second.trigger, second.queue_size) == (Discard.OLDEST, Trigger.STATUS, 3)
+    assert second.deadband == ServerDeadband(percent=2.0)
+    assert [first.is_filtered, second.is_filtered] == [True, True]
+    assert not items(device([{}]))[0].is_filtered
+
+
+def test_the_samples_that_a_server_is_asked_for_are_reckoned() -> None:
+    config = device([{"sampling_interval": "100ms"}, {"interval": "500ms"}, {"mode": "poll"}])
+    assert samples_per_s(subscriptions(config)) == 12.0
 
 
 def test_the_nearest_sampling_interval_holds() -> None:
@@ -45,7 +88,7 @@ def test_the_nearest_sampling_interval_holds() -> None:
 
 def test_the_queue_holds_twice_what_is_sampled_between_two_publications() -> None:
     config = device([{"sampling_interval": "10ms"}, {}, {"sampling_interval": "0s"}], publishing_interval="1s")
-    assert [item.queue_size for item in items(config)] == [200, 2, 2]
+    assert [item.queue_size for item in items(config)] == [200, 2, 200]
     assert items(device([{}], queue_size=7))[0].queue_size == 7
 
 

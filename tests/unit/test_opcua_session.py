@@ -13,7 +13,7 @@ from edge_agent.model import ReadingBatch
 from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import open_connection
-from edge_agent_opcua.plan import addresses, items, publishing, reads
+from edge_agent_opcua.plan import addresses, reads, subscriptions
 from edge_agent_opcua.session import OpcUaSession
 
 SUBSCRIPTION = 7
@@ -31,9 +31,14 @@ class FakeServer:
         self.uaclient = self.session = self
         self.secure_channel_timeout = 1000.0
         self.largest_read = 10_000
+        self.namespaces = ["http://opcfoundation.org/UA/"]
+        self.product = "Thing"
         self.answers_missing = 0
         self.interval_ms = 0.0
         self.item_codes: dict[int, int] = {}
+        self.filter_code = 0
+        self.asked: list[Any] = []
+        self.deleted: list[int] = []
         self.read_sizes: list[int] = []
         self.modified: list[Any] = []
         self.renewals = 0
@@ -42,7 +47,8 @@ class FakeServer:
 
     async def read_attributes(self, node_ids: Sequence[Any], _attribute: object) -> list[Any]:
         if node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray:
-            return [ua.DataValue(ua.Variant(told)) for told in (["http://opcfoundation.org/UA/"], 0, None)]
+            told = (self.namespaces, 0, None, "Maker", self.product)
+            return [ua.DataValue(ua.Variant(one)) for one in told[: len(node_ids)]]
         self.read_sizes.append(len(node_ids))
         if len(node_ids) > self.largest_read:
             raise ua.UaStatusCodeError(ua.StatusCodes.BadTooManyOperations)
@@ -67,8 +73,24 @@ class FakeServer:
         )
 
     async def create_monitored_items(self, asked: Any) -> list[Any]:
-        handles = [item.RequestedParameters.ClientHandle for item in asked.ItemsToCreate]
-        return [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(self.item_codes.get(i, 0))) for i in handles]
+        params = [item.RequestedParameters for item in asked.ItemsToCreate]
+        self.asked += params
+        codes = [
+            self.filter_code
+            if isinstance(it.Filter, ua.DataChangeFilter)
+            else self.item_codes.get(it.ClientHandle, 0)
+            for it in params
+        ]
+        return [
+            ua.MonitoredItemCreateResult(
+                ua.StatusCode(code), 100 + it.ClientHandle, it.SamplingInterval, it.QueueSize
+            )
+            for it, code in zip(params, codes, strict=True)
+        ]
+
+    async def delete_monitored_items(self, asked: Any) -> list[Any]:
+        self.deleted += asked.MonitoredItemIds
+        return [ua.StatusCode()] * len(asked.MonitoredItemIds)
 
     async def publish(self, acknowledgements: Sequence[Any]) -> Any:
         self.acknowledged.append([ack.SequenceNumber for ack in acknowledgements])
@@ -93,8 +115,8 @@ def config(count: int = 3, **keys: Any) -> OpcUaDevice:
 
 
 async def prepared(server: FakeServer, device: OpcUaDevice, clock: FakeClock | None = None) -> OpcUaSession:
-    session = OpcUaSession(device, clock or FakeClock(), server)
-    await session.prepare(addresses(device), items(device), publishing(device))
+    session = OpcUaSession(device, addresses(device), clock or FakeClock(), server)
+    await session.prepare(subscriptions(device))
     return session
 
 
@@ -288,3 +310,87 @@ async def test_a_server_that_publishes_slower_than_asked_still_shows_in_time_tha
     await prepared(server, config(interval="100ms", keep_alive="5s"))
     (changed,) = server.modified
     assert (changed.RequestedPublishingInterval, changed.RequestedMaxKeepAliveCount) == (1000.0, 5)
+
+
+async def listened(
+    server: FakeServer, session: OpcUaSession, clock: FakeClock, *steps: float
+) -> list[ReadingBatch]:
+    """Run on while keep-alives come, each after a step of the clock; return what was reported."""
+    batches: list[ReadingBatch] = []
+    steps_s = iter(steps)
+
+    async def emit(batch: ReadingBatch) -> None:
+        batches.append(batch)
+
+    async def publish(acknowledgements: Sequence[Any]) -> Any:
+        server.notifications.append(keep_alive(1))
+        try:
+            await clock.advance(next(steps_s))
+        except StopIteration:
+            raise ua.UaStatusCodeError(ua.StatusCodes.BadSessionClosed) from None
+        return await FakeServer.publish(server, acknowledgements)
+
+    server.publish = publish  # type: ignore[method-assign]
+    with pytest.raises(DeviceUnavailableError):
+        await session.run(emit)
+    return batches
+
+
+async def test_a_bad_node_is_asked_for_again_after_30_minutes_and_another_failure_after_30_seconds() -> None:
+    codes = ua.StatusCodes
+    server, clock = FakeServer(), FakeClock()
+    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadTooManyMonitoredItems}
+    session = await prepared(server, config(3, keep_alive="1h"), clock)
+    server.asked.clear()
+    batches = await listened(server, session, clock, 29, 2, 58, 3, 1700, 9, 1000)
+    handles = [params.ClientHandle for params in server.asked]
+    assert handles == [1, 1, 1, 0, 1], "after 31, 92, 1,792 s; the bad node after 1,801 s; after 2,801 s"
+    assert [len(batch) for batch in batches] == [2], "a status is told once"
+    assert batches[0].refused == {0}
+
+
+async def test_a_namespace_that_comes_later_is_found() -> None:
+    server, clock = FakeServer(), FakeClock()
+    points = [{"name": "a", "node": "nsu=urn:late;i=7"}, {"name": "b", "node": "i=1"}]
+    session = await prepared(server, config(points=points, keep_alive="1h"), clock)
+    assert [params.ClientHandle for params in server.asked] == [1]
+    server.namespaces.append("urn:late")
+    await listened(server, session, clock, 1801, 1)
+    assert [params.ClientHandle for params in server.asked] == [1, 0]
+
+
+async def test_a_deadband_that_the_server_does_not_have_is_left_out() -> None:
+    server = FakeServer()
+    server.filter_code = ua.StatusCodes.BadMonitoredItemFilterUnsupported
+    points = [
+        {"name": "a", "node": "i=1", "server_deadband": {"percent": 1.0}},
+        {"name": "b", "node": "i=2", "trigger": "timestamp"},
+        {"name": "c", "node": "i=3"},
+    ]
+    session = await prepared(server, config(points=points))
+    asked = [(params.ClientHandle, isinstance(params.Filter, ua.DataChangeFilter)) for params in server.asked]
+    assert asked == [(0, True), (1, True), (2, False), (0, False), (1, False)]
+    assert session.remarks == ("the server has no such deadband or trigger and reports every change: a, b",)
+
+
+async def test_what_is_known_of_the_server_by_its_name_bounds_the_requests() -> None:
+    server = FakeServer()
+    server.product = "S7-1200"
+    device = config(250, mode="poll")
+    session = await prepared(server, device)
+    await session.read(reads(addresses(device), range(250), frozenset())[0])
+    assert server.read_sizes == [100, 100, 50]
+
+
+async def test_what_the_server_keeps_to_itself_is_found_by_a_read_and_asked_for_anew() -> None:
+    server, clock = FakeServer(), FakeClock()
+    session = await prepared(server, config(2, mode="both", keep_alive="1h", check_interval="10min"), clock)
+    server.notifications = [change(1, (0, 99), (1, 1))]  # a read gives 0 for point 0, 1 for point 1
+    server.asked.clear()
+    batches = await listened(server, session, clock, 1, 600, 5, 10, 600)
+    read = batches[1]
+    assert [list(column.points) for column in read.columns] == [[0]]
+    assert [list(column.values or ()) for column in read.columns] == [[0]]
+    assert ([params.ClientHandle for params in server.asked], server.deleted) == ([0], [100])
+    assert server.read_sizes == [2, 1, 2]
+    assert len(batches) == 2

@@ -1,10 +1,12 @@
 // An OPC UA server for tests: node server.js '{"users":{"op":"secret"}, …}'.
-// Prints one line of JSON ({"port":…}) when it is ready; ends when its standard input closes.
+// Prints one line of JSON ({"port":…}) when it is ready; ends when its standard input closes. Each line there is an
+// order ({"do":"add","name":"Late","value":7}), answered by a line on standard output.
 "use strict";
 
 const { createRequire } = require("node:module");
 const net = require("node:net");
 const path = require("node:path");
+const readline = require("node:readline");
 
 console.log = console.info = console.debug = console.error; // standard output is for the port alone
 
@@ -145,6 +147,39 @@ function addChanging(add) {
     }
 }
 
+// Sessions and nodes come and go while the server runs.
+function carryOut(server, order) {
+    const { addressSpace } = server.engine;
+    const namespace = addressSpace.getNamespace("http://example.com/cnc");
+    const find = (name) => namespace.findNode(`s=${name}`);
+    if (order.do === "add") {
+        const dataType = DataType.Double;
+        namespace.addVariable({
+            componentOf: find("Counter").parent,
+            browseName: order.name,
+            nodeId: `s=${order.name}`,
+            dataType,
+            minimumSamplingInterval: 10,
+        }).setValueFromSource({ dataType, value: order.value });
+    } else if (order.do === "remove") {
+        namespace.deleteNode(find(order.name));
+    } else if (order.do === "set") {
+        find(order.name).setValueFromSource({ dataType: DataType.Double, value: order.value });
+    } else if (order.do === "closeSessions") {
+        const sessions = Object.values(server.engine._sessions);
+        for (const session of sessions) {
+            server.engine.closeSession(session.authenticationToken, true, "Terminated");
+        }
+        return { closed: sessions.length };
+    } else if (order.do === "sessions") {
+        return {
+            now: server.engine.currentSessionCount,
+            ever: server.engine.serverDiagnosticsSummary.cumulatedSessionCount,
+        };
+    }
+    return {};
+}
+
 async function main() {
     const pki = (folder) => new OPCUACertificateManager({
         rootFolder: path.join(options.pki, folder), automaticallyAcceptUnknownCertificate: false, disableFileWatchers: true,
@@ -182,8 +217,12 @@ async function main() {
     addVariables(server.engine.addressSpace);
     await server.start();
 
-    process.stdin.resume();
-    process.stdin.on("end", () => process.exit(0));
+    const orders = readline.createInterface({ input: process.stdin });
+    orders.on("close", () => process.exit(0));
+    orders.on("line", (line) => {
+        const order = JSON.parse(line);
+        process.stdout.write(`${JSON.stringify(carryOut(server, order))}\n`);
+    });
     process.stdout.write(`${JSON.stringify({ port })}\n`);
 }
 

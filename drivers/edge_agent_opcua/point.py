@@ -1,0 +1,101 @@
+"""What an integrator writes of one variable of an OPC UA server."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from edge_agent.driver import Duration, PointModel, StrictModel
+from edge_agent_opcua.node_id import parse_node_id
+
+MAX_QUEUE = 100_000
+
+
+class Mode(StrEnum):
+    """Who starts: the server, when something changed, or the agent, on schedule."""
+
+    SUBSCRIBE = "subscribe"
+    POLL = "poll"
+    BOTH = "both"
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the server reports the point."""
+        return self is not Mode.POLL
+
+
+class Trigger(StrEnum):
+    """What is a change that the server reports (OPC 10000-4 §7.22.2)."""
+
+    STATUS = "status"
+    VALUE = "value"
+    TIMESTAMP = "timestamp"
+
+
+class Discard(StrEnum):
+    """Which sample the server gives up when its queue for a variable is full."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+class ServerDeadband(StrictModel):
+    """Changes that the server keeps to itself; one of the two."""
+
+    absolute: float = Field(default=0.0, ge=0, description="In the variable's unit.")
+    percent: float = Field(default=0.0, ge=0, le=100, description="Of the range that the server has for it.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.absolute) == bool(self.percent):
+            raise ValueError("write `absolute:` or `percent:`, greater than 0")
+        return self
+
+
+def _check_node(text: str) -> str:
+    parse_node_id(text)
+    return text
+
+
+class OpcUaPoint(PointModel):
+    """One variable of the server."""
+
+    node: Annotated[str, AfterValidator(_check_node)] = Field(
+        description="Node id: `nsu=<namespace uri>;s=<name>`, `ns=2;i=5`, `i=2258`."
+    )
+    mode: Annotated[Mode, Field(strict=False)] | None = Field(
+        default=None, description="subscribe, poll or both; default: the device's."
+    )
+    sampling_interval: Duration | None = Field(
+        default=None,
+        ge=0,
+        description="How often the server samples the variable, 0s: as fast as it can; "
+        "default: the point's interval.",
+    )
+    publishing_interval: Duration | None = Field(
+        default=None,
+        ge=0.01,
+        description="How often the server sends changes of the point; default: the device's.",
+    )
+    queue_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_QUEUE,
+        description="Samples that the server keeps between two publications; default: the device's.",
+    )
+    discard: Annotated[Discard, Field(strict=False)] | None = Field(
+        default=None, description="oldest or newest: which sample a full queue gives up; default: the device's."
+    )
+    trigger: Annotated[Trigger, Field(strict=False)] | None = Field(
+        default=None,
+        description="status, value or timestamp: what the server reports as a change; default: the device's.",
+    )
+    server_deadband: ServerDeadband | None = Field(
+        default=None, description="Changes that the server keeps to itself; `deadband` is the agent's own."
+    )
+
+
+SUBSCRIPTION_KEYS = frozenset(
+    {"sampling_interval", "publishing_interval", "queue_size", "discard", "trigger", "server_deadband"}
+)
+"""They mean nothing for a point that is polled only."""

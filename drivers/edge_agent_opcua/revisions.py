@@ -1,0 +1,74 @@
+"""What a server does otherwise than it was asked, for people. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from edge_agent.model.quantity import format_duration
+from edge_agent_opcua.plan import Item
+
+TOLERANCE = 1.01
+MAX_NAMED = 5
+
+
+class Revisions:
+    """Collects the differences of one session.
+
+    Args:
+        names: of the points, by index.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._slower: dict[int, tuple[float, float]] = {}
+        self._shorter: dict[int, tuple[int, int]] = {}
+        self._unfiltered: set[int] = set()
+        self._publishing: dict[float, float] = {}
+
+    def published(self, asked_s: float, given_s: float) -> None:
+        """A subscription publishes each ``given_s``."""
+        if given_s > asked_s * TOLERANCE:
+            self._publishing[asked_s] = given_s
+
+    def item(self, item: Item, sampling_s: float, queue_size: int) -> None:
+        """A point is sampled each ``sampling_s``, and so many samples are kept. 0 of either says nothing."""
+        if sampling_s > max(item.sampling_s, 1e-3) * TOLERANCE:
+            self._slower[item.point] = item.sampling_s, sampling_s
+        if 0 < queue_size < item.queue_size:
+            self._shorter[item.point] = item.queue_size, queue_size
+
+    def unfiltered(self, points: Iterable[int]) -> None:
+        """Points are reported at every change, for want of a deadband or trigger."""
+        self._unfiltered.update(points)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return a sentence for each kind of difference."""
+        told = [
+            f"the server publishes each {format_duration(given_s)}, not each {format_duration(asked_s)}"
+            for asked_s, given_s in self._publishing.items()
+        ]
+        told += self._about(
+            {
+                point: f"each {format_duration(given_s)}, not each {format_duration(asked_s)}"
+                for point, (asked_s, given_s) in self._slower.items()
+            },
+            "the server samples more slowly than asked",
+        )
+        told += self._about(
+            {point: f"{given}, not {asked}" for point, (asked, given) in self._shorter.items()},
+            "the server keeps fewer samples than asked; faster changes are lost there",
+        )
+        told += self._about(
+            dict.fromkeys(self._unfiltered, ""),
+            "the server has no such deadband or trigger and reports every change",
+        )
+        return tuple(told)
+
+    def _about(self, differences: Mapping[int, str], sentence: str) -> list[str]:
+        by_difference: dict[str, list[str]] = {}
+        for point in sorted(differences):
+            by_difference.setdefault(differences[point], []).append(self._names[point])
+        told = []
+        for text, names in by_difference.items():
+            more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+            who = f"{', '.join(names[:MAX_NAMED])}{more}"
+            told.append(f"{sentence} ({text}): {who}" if text else f"{sentence}: {who}")
+        return told

@@ -1,0 +1,192 @@
+"""The services of one server over one connection: what it takes at a time, and the channel that carries them.
+
+Each call may raise what ``translation.FOREIGN`` names; the caller says what that ends.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from asyncua import ua
+
+from edge_agent.clock import Clock
+from edge_agent.errors import ExchangeError
+from edge_agent_opcua.plan import Item
+from edge_agent_opcua.point import Discard, Trigger
+from edge_agent_opcua.profiles import AUTO, MAX_OPERATIONS, PROFILES, Profile, detect
+from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, status_of, whole_session
+
+RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
+
+_IDS = ua.ObjectIds
+_SERVER_NODES = (
+    _IDS.Server_NamespaceArray,
+    _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+    _IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    _IDS.Server_ServerStatus_BuildInfo_ManufacturerName,
+    _IDS.Server_ServerStatus_BuildInfo_ProductName,
+)
+_TRIGGERS = {
+    Trigger.STATUS: ua.DataChangeTrigger.Status,
+    Trigger.VALUE: ua.DataChangeTrigger.StatusValue,
+    Trigger.TIMESTAMP: ua.DataChangeTrigger.StatusValueTimestamp,
+}
+
+
+class Portion:
+    """How many operations of one kind go into a request.
+
+    A server that finds a request too large, whatever it announced, is asked for half as much from then on.
+    """
+
+    def __init__(self) -> None:
+        self.size = MAX_OPERATIONS
+
+    async def each(
+        self, things: Sequence[Any], call: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
+    ) -> list[Any]:
+        """Return one result for each of ``things``, in order.
+
+        Raises:
+            ExchangeError: an answer is not as long as its request; all of them are void.
+        """
+        results: list[Any] = []
+        while len(results) < len(things):
+            part = things[len(results) : len(results) + self.size]
+            try:
+                answers = await call(part)
+            except FOREIGN as exc:
+                if len(part) == 1 or status_of(exc) not in TOO_MUCH:
+                    raise
+                self.size = len(part) // 2
+                continue
+            if len(answers) != len(part):
+                raise ExchangeError(f"the server answered {len(answers)} of {len(part)} operations")
+            results += answers
+        return results
+
+
+class Services:
+    """What a session asks of its server.
+
+    Attributes:
+        client: the library's, used by this session alone.
+        namespaces: URIs, by index, as last learned.
+        profile: what is known of the server.
+        renew_at_s: control time from which the channel's token is renewed.
+    """
+
+    def __init__(self, client: Any, url: str, clock: Clock) -> None:
+        self.client = client
+        self.namespaces: list[str] = []
+        self.profile: Profile = PROFILES["standard"]
+        self._url = url
+        self._clock = clock
+        self._reads, self._items = Portion(), Portion()
+        self._renewing = asyncio.Lock()
+        self.renew_at_s = clock.monotonic_s() + RENEW_AFTER * client.secure_channel_timeout / 1e3
+
+    async def learn(self, profile: str) -> None:
+        """Ask for the server's namespaces, limits and name.
+
+        Args:
+            profile: the configured one.
+        """
+        ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
+        told = await self.client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
+        namespaces, reads, calls, manufacturer, product = (
+            value.Value.Value if value.Value is not None else None for value in told
+        )
+        self.namespaces = namespaces if isinstance(namespaces, list) else []
+        self.profile = PROFILES[detect(str(manufacturer), str(product)) if profile == AUTO else profile]
+        self._reads.size = min(_limit(reads), self.profile.max_operations)
+        self._items.size = min(_limit(calls), self.profile.max_operations)
+
+    async def learn_namespaces(self) -> None:
+        """Ask for the namespaces again: a server may have got more of them."""
+        (told,) = await self.client.uaclient.read_attributes(
+            [ua.NodeId(_IDS.Server_NamespaceArray)], ua.AttributeIds.Value
+        )
+        if told.Value is not None and isinstance(told.Value.Value, list):
+            self.namespaces = told.Value.Value
+
+    async def read(self, node_ids: Sequence[Any]) -> list[Any]:
+        """Return the DataValue of each variable."""
+
+        async def call(part: Sequence[Any]) -> Sequence[Any]:
+            values: Sequence[Any] = await self.client.uaclient.read_attributes(part, ua.AttributeIds.Value)
+            return values
+
+        return await self._reads.each(node_ids, call)
+
+    async def monitor(self, subscription_id: int, items: Sequence[tuple[Item, Any]]) -> list[Any]:
+        """Ask that items be reported, each with its node; return a MonitoredItemCreateResult for each."""
+
+        async def call(part: Sequence[tuple[Item, Any]]) -> Sequence[Any]:
+            params = ua.CreateMonitoredItemsParameters(
+                SubscriptionId=subscription_id,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ItemsToCreate=[_create(item, node_id) for item, node_id in part],
+            )
+            results: Sequence[Any] = await self.client.uaclient.create_monitored_items(params)
+            return results
+
+        return await self._items.each(items, call)
+
+    async def forget(self, subscription_id: int, item_ids: Sequence[int]) -> None:
+        """Ask that items be reported no longer. What the server says of each does not matter."""
+
+        async def call(part: Sequence[int]) -> Sequence[Any]:
+            params = ua.DeleteMonitoredItemsParameters(subscription_id, list(part))
+            results: Sequence[Any] = await self.client.uaclient.delete_monitored_items(params)
+            return results
+
+        await self._items.each(item_ids, call)
+
+    async def publish(self, acknowledgements: Sequence[Any]) -> Any:
+        """Wait for what the server has to say and return the PublishResult."""
+        response = await self.client.uaclient.session.publish(acknowledgements)
+        response.ResponseHeader.ServiceResult.check()
+        return response.Parameters
+
+    async def renew_channel(self) -> None:
+        """Renew the channel's token in time, on the way to a request: no task has to live for it.
+
+        Raises:
+            DeviceUnavailableError: it could not be renewed.
+        """
+        if self._clock.monotonic_s() < self.renew_at_s:
+            return
+        async with self._renewing:
+            if self._clock.monotonic_s() >= self.renew_at_s:
+                with whole_session(self._url, "renewing the secure channel"):
+                    await self.client.open_secure_channel(renew=True)
+                    self.client.uaclient.revolve_security_token()
+                lifetime_s = self.client.secure_channel_timeout / 1e3
+                self.renew_at_s = self._clock.monotonic_s() + RENEW_AFTER * lifetime_s
+
+
+def _create(item: Item, node_id: Any) -> Any:
+    params = ua.MonitoringParameters(
+        ClientHandle=item.point,
+        SamplingInterval=item.sampling_s * 1e3,
+        QueueSize=item.queue_size,
+        DiscardOldest=item.discard is Discard.OLDEST,
+    )
+    if item.is_filtered:
+        kind, width = ua.DeadbandType.None_, 0.0
+        if item.deadband is not None:
+            is_percent = bool(item.deadband.percent)
+            kind = ua.DeadbandType.Percent if is_percent else ua.DeadbandType.Absolute
+            width = item.deadband.percent if is_percent else item.deadband.absolute
+        params.Filter = ua.DataChangeFilter(_TRIGGERS[item.trigger], kind, width)
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=node_id, AttributeId=ua.AttributeIds.Value),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=params,
+    )
+
+
+def _limit(told: object) -> int:
+    """Return an operation limit as the server tells it; 0, nothing or nonsense means that it tells none."""
+    return min(told, MAX_OPERATIONS) if isinstance(told, int) and told > 0 else MAX_OPERATIONS

@@ -1,0 +1,116 @@
+"""Each item has a truth of its own: what the server does not report costs nothing else, and is tried again."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from asyncua import Server, ua
+
+from edge_agent.model import Quality, is_good
+from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.reading import make_device, points, reporting
+from tests.servers.opcua_server import OpcUaServer, opcua_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OpcUaServer]:
+    limits = {"maxNodesPerRead": 100, "maxMonitoredItemsPerCall": 100}
+    with opcua_server(limits=limits, floats=1000) as running:
+        yield running
+
+
+async def test_one_bad_node_of_1000_costs_no_other(server: OpcUaServer) -> None:
+    names = [f"Float.{i:03}" for i in range(1000)]
+    names[500] = "Nowhere"
+    device, config = make_device(server.url, points(names))
+    async with reporting(device, config) as collected:
+        got = await collected.all_of(1000)
+    assert got.pop("Nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
+    assert {name: reading.value for name, reading in got.items()} == {
+        f"Float_{i:03}": i + 0.5 for i in range(1000) if i != 500
+    }
+    assert all(is_good(reading.status) for reading in got.values())
+
+
+async def test_a_node_that_comes_goes_and_comes_again_is_found_each_time(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Late", "Counter"]), bad_node_retry="1s", keep_alive="200ms")
+    async with reporting(device, config) as collected:
+        assert (await collected.all_of(2))["Late"].status == Quality.BAD_NODE_ID_UNKNOWN
+        for value in (7.0, 8.0):
+            server.order("add", name="Late", value=value)
+            await eventually(lambda value=value: collected.latest["Late"].value == value)  # type: ignore[misc]
+            server.order("remove", name="Late")
+            await eventually(lambda: not is_good(collected.latest["Late"].status))
+        said = [reading for name, reading in collected.all if name == "Late"]
+        assert collected.latest["Counter"].status == 0
+    assert len(said) < 20, "a Bad reading for each try"
+
+
+async def test_each_publishing_interval_is_a_subscription_of_its_own(server: OpcUaServer) -> None:
+    table = [*points(["Counter"]), *points(["Sine"], publishing_interval="1s", sampling_interval="50ms")]
+    device, config = make_device(server.url, table)
+    async with reporting(device, config) as collected:
+        await collected.all_of(2)
+        await eventually(lambda: len([name for name, _ in collected.all if name == "Sine"]) > 40)
+    # node-opcua sends the slower one along with the faster one; what counts is that nobody's changes are missing.
+    assert all(
+        len({point for column in batch.columns for point in column.points}) == 1 for batch in collected.batches
+    )
+    for name in ("Counter", "Sine"):
+        assert [other for other, _ in collected.all].count(name) > 15
+
+
+async def test_the_server_keeps_small_changes_to_itself(server: OpcUaServer) -> None:
+    table = points(["Float.001"], server_deadband={"absolute": 1.0}, sampling_interval="10ms")
+    device, config = make_device(server.url, [*table, *points(["Counter"])])
+    async with reporting(device, config) as collected:
+        await collected.all_of(2)
+        for value in (1.6, 2.4, 2.6, 3.0):
+            server.order("set", name="Float.001", value=value)
+            count = len(collected.batches)
+            await eventually(lambda count=count: len(collected.batches) >= count + 2)  # type: ignore[misc]
+    assert [reading.value for name, reading in collected.all if name == "Float_001"] == [1.5, 2.6]
+    server.order("set", name="Float.001", value=1.5)
+
+
+async def test_a_change_of_time_alone_is_reported_if_asked_for(server: OpcUaServer) -> None:
+    table = [
+        *points(["Float.002"], trigger="timestamp", sampling_interval="10ms"),
+        *points(["Float.003"], sampling_interval="10ms"),
+        *points(["Flicker"], trigger="status", sampling_interval="10ms"),
+    ]
+    device, config = make_device(server.url, table)
+    async with reporting(device, config) as collected:
+        await collected.all_of(3)
+        for name in ("Float.002", "Float.003"):
+            server.order("set", name=name, value=float(name[-1]) + 0.5)
+        await eventually(lambda: [name for name, _ in collected.all].count("Float_002") == 2)
+        await eventually(lambda: len({reading.status for name, reading in collected.all if name == "Flicker"}) > 1)
+    assert [name for name, _ in collected.all].count("Float_003") == 1
+
+
+class TestAsyncua:
+    """The same against a server that knows no percent deadband and has no engineering range."""
+
+    @pytest.fixture
+    async def url(self) -> AsyncIterator[str]:
+        server = Server()
+        await server.init()
+        server.set_endpoint("opc.tcp://127.0.0.1:0")
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        index = await server.register_namespace("http://example.com/cnc")
+        for i in range(250):
+            await server.nodes.objects.add_variable(ua.NodeId(f"V{i}", index), f"V{i}", float(i))
+        async with server:
+            port = server.bserver._server.sockets[0].getsockname()[1]
+            yield f"opc.tcp://127.0.0.1:{port}"
+
+    async def test_one_bad_node_costs_no_other(self, url: str) -> None:
+        names = [f"V{i}" for i in range(250)]
+        names[100] = "Nowhere"
+        device, config = make_device(url, points(names))
+        async with reporting(device, config) as collected:
+            got = await collected.all_of(250)
+        assert got.pop("Nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
+        assert {name: reading.value for name, reading in got.items()} == {
+            f"V{i}": float(i) for i in range(250) if i != 100
+        }
