@@ -21,6 +21,7 @@ from edge_agent.model.quality import quality_name
 from edge_agent.ops.actions import Actions
 from edge_agent.ops.clock_watch import ClockWatch
 from edge_agent.ops.http import OpsServer
+from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
 from edge_agent.ops.systemd import Notifier
 from edge_agent.outbox.store import Outbox
@@ -218,24 +219,29 @@ class Agent:
 
     def _make_supervisors(self, outbox: Outbox) -> list[DeviceSupervisor]:
         lines = Lines()
+        contexts = [
+            DeviceContext(
+                device.id,
+                self._clock,
+                lines,
+                outbox.learned(device.id),
+                directory=driver_directory(self.options.outbox.directory, device.spec.protocol),
+                expiries=self._expiries.tell,
+            )
+            for device in self.options.devices
+        ]
+        LineLoans(self.options.devices, contexts, lines).offer(self.actions)
         return [
             DeviceSupervisor(
                 device,
-                DeviceContext(
-                    device.id,
-                    self._clock,
-                    lines,
-                    outbox.learned(device.id),
-                    directory=driver_directory(self.options.outbox.directory, device.spec.protocol),
-                    expiries=self._expiries.tell,
-                ),
+                context,
                 outbox.append,
                 self.current.add(device.table),
                 clock=self._clock,
                 metrics=self.metrics,
                 random=self._jitter,
             )
-            for device in self.options.devices
+            for device, context in zip(self.options.devices, contexts, strict=True)
         ]
 
     def _make_publishers(self, outbox: Outbox) -> list[Publisher]:

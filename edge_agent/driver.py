@@ -24,6 +24,7 @@ from edge_agent.certificates import CertificateStore
 from edge_agent.clock import Clock
 from edge_agent.model import DeviceId, ReadingBatch, ReadingClass, check_id
 from edge_agent.model.quantity import parse_duration_s, parse_size_bytes
+from edge_agent.probing import ProberSpec
 
 API = 0
 
@@ -453,6 +454,7 @@ class DriverSpec:
             Raises ``PointRejectedError`` for what the model could not express.
         title: one line for people.
         simulator: loads the simulator; a running agent never calls it.
+        prober: loads the prober; a running agent does so at the first request of one.
         writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
         shares: what a device of a validated config uses together with others; two that disagree are refused. Pure.
         certificates: opens the certificate store in the driver's directory (``Context.directory``).
@@ -465,6 +467,7 @@ class DriverSpec:
     title: str
     stability: Stability = Stability.EXPERIMENTAL
     simulator: Callable[[], SimulatorSpec] | None = None
+    prober: Callable[[], ProberSpec] | None = None
     writer: Callable[[Any, Any], Writer] | None = None
     shares: Callable[[Any], Sequence[Shared]] | None = None
     certificates: Callable[[Path], CertificateStore] | None = None

@@ -13,6 +13,7 @@
     │  ├─ OutboxIOError              exit, restart, read again
     │  └─ OutboxCorruptError         set aside, start new, salvage
     ├─ SimulationError               `edge-agent simulate` cannot serve; exit 1
+    ├─ ProbeError                    `edge-agent probe` cannot be done as asked; exit 1
     ├─ IdentifierError               one code or template is wrong
     └─ PublishError
        ├─ BrokerUnavailableError     transient: back off, connect again
@@ -72,6 +73,10 @@ class ExchangeError(DriverError):
 
 class SimulationError(EdgeAgentError):
     """Devices cannot be simulated as asked; the message says what to change."""
+
+
+class ProbeError(EdgeAgentError):
+    """A probe cannot be done as asked, or found nothing to talk to; the message says what to change."""
 
 
 class OutboxError(EdgeAgentError):

@@ -1,6 +1,7 @@
 """Modbus client, TCP and RTU: coalesced reads, isolation of refused points, several units on one socket."""
 
 from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
+from edge_agent.probing import ProberSpec
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
 from edge_agent_modbus.transport import shared_by
@@ -13,6 +14,12 @@ def _simulator() -> SimulatorSpec:
     return SIMULATOR
 
 
+def _prober() -> ProberSpec:
+    from edge_agent_modbus.probe import PROBER  # noqa: PLC0415 - only who commissions needs it
+
+    return PROBER
+
+
 DRIVER = DriverSpec(
     protocol="modbus",
     api=API,
@@ -22,5 +29,6 @@ DRIVER = DriverSpec(
     stability=Stability.BETA,
     writer=ModbusWriter,
     simulator=_simulator,
+    prober=_prober,
     shares=shared_by,
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import dead_letter, ids, opcua
+from edge_agent.cli.probe_command import probe
 
 app = typer.Typer(
     name="edge-agent",
@@ -227,6 +228,9 @@ def simulate(
     from edge_agent.cli.simulate import simulate as run_simulation
 
     raise typer.Exit(run_simulation(file, host=host, port_base=port_base, seed=seed, as_json=as_json))
+
+
+app.command()(probe)
 
 
 @app.command()

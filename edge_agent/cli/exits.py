@@ -7,13 +7,14 @@ from edge_agent.errors import ConfigError, DriverLoadError, EdgeAgentError, Outb
 
 
 class ExitCode(IntEnum):
-    """What the process ends with; 74 and 78 are those of sysexits.h."""
+    """What the process ends with; 74 and 78 are those of sysexits.h, 130 is the shells'."""
 
     DONE = 0
     FAILED = 1
     WRONG_USAGE = 2
     DISK_FAILED = 74
     BAD_CONFIG = 78
+    INTERRUPTED = 130
 
 
 MEANINGS = {
@@ -22,6 +23,7 @@ MEANINGS = {
     ExitCode.WRONG_USAGE: "wrong usage of the command line",
     ExitCode.DISK_FAILED: "the disk failed to write or sync: starting again reads back what is safe",
     ExitCode.BAD_CONFIG: "the configuration cannot be used: starting again does not help; systemd does not",
+    ExitCode.INTERRUPTED: "Ctrl-C stopped a command that had not come to its end",
 }
 
 

@@ -34,6 +34,11 @@ def notes(texts: Iterable[tuple[str, str | None]]) -> None:
             _echo_wrapped(f"{_visible(name)}: {_visible(' '.join(text.split()))}")
 
 
+def note(text: str) -> None:
+    """Print a sentence, broken between words on a terminal."""
+    _echo_wrapped(_visible(" ".join(text.split())))
+
+
 def _echo_wrapped(line: str) -> None:
     if not sys.stdout.isatty():
         typer.echo(line)

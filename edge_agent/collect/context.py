@@ -21,6 +21,9 @@ class DeviceContext:
     Args:
         directory: the driver's own folder.
         expiries: takes device, certificate, end of validity and remedy.
+
+    Attributes:
+        line_keys: of the lines that the driver asked for.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class DeviceContext:
         self.clock = clock
         self.state = state
         self.directory = directory
+        self.line_keys: list[str] = []
         self._lines = lines
         self._expiries = expiries
 
@@ -44,6 +48,8 @@ class DeviceContext:
         self._expiries(self.device, certificate, time_ns, remedy)
 
     def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
+        if key not in self.line_keys:  # a driver that crashed asks again
+            self.line_keys.append(key)
         return self._lines.line(key, open_transport, close)
 
 

@@ -71,3 +71,7 @@ class Lines:
         if key not in self._lines:
             self._lines[key] = SharedLine(open_transport, close)
         return self._lines[key]
+
+    def get(self, key: str) -> Line[Any] | None:
+        """Return the line of this key, None if nobody asked for it."""
+        return self._lines.get(key)

@@ -43,9 +43,9 @@ async def rtu_line(
 
     def receive() -> None:
         buffer.extend(os.read(near, 4096))
-        while len(buffer) >= 8:
-            asked.put_nowait(bytes(buffer[:8]))
-            del buffer[:8]
+        while len(buffer) >= (size := 7 if buffer[1:2] == b"\x2b" else 8):
+            asked.put_nowait(bytes(buffer[:size]))
+            del buffer[:size]
 
     async def serve() -> None:
         while True:
@@ -56,10 +56,13 @@ async def rtu_line(
             if wait_s is None:
                 continue
             await asyncio.sleep(wait_s)
-            unit, function, address, count = struct.unpack_from(">BBHH", request)
+            unit, function = request[:2]
             if function == 8:
                 answer = request[:-2]
+            elif function not in {3, 4}:
+                answer = bytes([unit, function | 0x80, 1])
             else:
+                address, count = struct.unpack_from(">HH", request, 2)
                 words = [value(unit, place) for place in range(address, address + count)]
                 answer = bytes([unit, function, 2 * count]) + struct.pack(f">{count}H", *words)
             os.write(near, damage(answer + crc(answer)))

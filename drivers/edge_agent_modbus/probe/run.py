@@ -1,0 +1,221 @@
+"""A probe, from the first unit to the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from edge_agent.errors import DeviceUnavailableError, ExchangeError, ProbeError
+from edge_agent.probing import HeldLine, ProbeReport, Probing
+from edge_agent_modbus.identification import Category, Identification, identify
+from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS, Table
+from edge_agent_modbus.probe.findings import Findings, TableFindings, UnitFindings, report
+from edge_agent_modbus.probe.inquiry import ILLEGAL_FUNCTION, Inquiry, Nothing, Refusal
+from edge_agent_modbus.probe.layout import layouts
+from edge_agent_modbus.probe.match import fits, windows
+from edge_agent_modbus.probe.order import Order, SerialSetting, parse_order, serial_steps
+from edge_agent_modbus.probe.ranges import Found, find_ranges, samples
+from edge_agent_modbus.probe.way import Straight, ThroughAgent, held_line
+
+TABLES = (Table.HOLDING, Table.INPUT, Table.COIL, Table.DISCRETE)
+_UNITS_PART, _KNOWN_PART = 0.2, 0.1  # of the progress bar; the ranges take the rest
+_LEAST_ALIKE = 5  # so many units with the same answers are one device that does not look at the number
+_TRIES = 2  # of a request to a unit that is known to be there
+_MOST_SILENT = 8  # requests to one table
+
+
+async def run(target: str, written: Mapping[str, Sequence[str]], probing: Probing) -> ProbeReport:
+    """Probe; as ``ProberSpec`` says.
+
+    Raises:
+        ProbeError: it cannot be done as written.
+        DeviceUnavailableError: the target cannot be reached, or was lost.
+    """
+    order = parse_order(target, written)
+    held = await held_line(order, probing.lines)
+    if held is not None and order.has_chosen_settings:
+        raise ProbeError(
+            f"{target} is held by the running agent for {', '.join(held.devices)}, with settings of its own: "
+            "leave --baud-rates and --parities out, or stop the agent"
+        )
+    probe = _Probe(order, probing, held)
+    try:
+        return report(await probe.run())
+    finally:
+        probe.inquiry.way.close()
+
+
+class _Probe:
+    def __init__(self, order: Order, probing: Probing, held: HeldLine | None) -> None:
+        self._order = order
+        self._tell = probing.tell
+        way = Straight(order, _first(order.settings)) if held is None else ThroughAgent(order, held)
+        self.inquiry = Inquiry(way, probing.clock)
+        self._findings = Findings(
+            order,
+            order.wire_keys(_first(order.settings)) if held is None else held.reach,
+            None if held is None else held.devices,
+        )
+
+    async def run(self) -> Findings:
+        findings = self._findings
+        found = await self._find_units()
+        for unit in found:
+            self._tell(f"unit {unit.unit}: who are you?", _UNITS_PART)
+            unit.identification = await self._identify(unit)
+        findings.units = _joined(found, findings.asked)
+        for done, unit in enumerate(findings.units):
+            part = _KNOWN_PART / len(findings.units)
+            await self._match(unit, _UNITS_PART + part * done)
+        if self._order.ranges != "none":
+            for done, unit in enumerate(findings.units):
+                await self._search(unit, done)
+        self._tell("done", 1.0)
+        findings.requests = self.inquiry.requests
+        return findings
+
+    async def _find_units(self) -> list[UnitFindings]:
+        if self.inquiry.way.through is None and self._order.serial_port:
+            return await self._find_on_serial_line()
+        units, count = self._order.units, len(self._order.units)
+        found = await self._ask_units(units, 0, 2 * count)
+        if not found:  # a unit may be silent where it has nothing to give
+            found = await self._ask_units(units, count, 2 * count, Table.INPUT)
+        if not found:
+            self._findings.notes.append(
+                f"{self._order.target} takes connections, but no unit of {_listed(self._order.units)} answered "
+                f"within {self._order.wait_s():g} s; try --units 0..255, a longer --timeout, or "
+                "--transport rtu_over_tcp"
+            )
+        return found
+
+    async def _find_on_serial_line(self) -> list[UnitFindings]:
+        steps = list(serial_steps(self._order))
+        total, done = sum(len(units) for _, units in steps), 0
+        for setting, units in steps:
+            self.inquiry.way.close()
+            self.inquiry.way = Straight(self._order, setting)
+            found = await self._ask_units(units, done, total)
+            done += len(units)
+            if found:
+                self._findings.reach = self._order.wire_keys(setting)
+                others = tuple(unit for unit in self._order.units if unit not in units)
+                found += await self._ask_units(others, total - len(others), total)
+                return sorted(found, key=lambda unit: unit.unit)
+        self._findings.asked = len(self._order.units)
+        self._findings.notes.append(
+            f"no unit of {_listed(self._order.units)} answered at any of {len(self._order.settings)} settings; "
+            "check that A and B are not swapped, termination, power, and --units"
+        )
+        return []
+
+    async def _ask_units(
+        self, units: Sequence[int], done: int, total: int, table: Table = Table.HOLDING
+    ) -> list[UnitFindings]:
+        found = []
+        known = self._order.known[:1]
+        for position, unit in enumerate(units):
+            at = "" if self.inquiry.way.setting is None else f" at {self.inquiry.way.setting}"
+            self._tell(f"unit {unit}{at}: are you there?", _UNITS_PART * (done + position) / total)
+            place = (known[0].table, known[0].address) if known and table is Table.HOLDING else (table, 0)
+            await self.inquiry.way.open()  # raises at once if it cannot be had
+            answer = await self.inquiry.read(unit, *place, 1)
+            if not isinstance(answer, Nothing):
+                found.append(UnitFindings(unit, self.inquiry.way.setting, answer))
+        self._findings.asked = len(self._order.units)
+        return found
+
+    async def _identify(self, unit: UnitFindings) -> Identification | None:
+        exchange = partial(self.inquiry.exchange, unit.unit)
+        try:
+            said = await identify(exchange)
+            if said.exception not in {None, ILLEGAL_FUNCTION} and not said.objects:
+                said = await identify(exchange, Category.BASIC)
+        except (ExchangeError, DeviceUnavailableError):
+            return None
+        return said
+
+    async def _match(self, unit: UnitFindings, done: float) -> None:
+        words: dict[tuple[Table, int], int] = {}
+        for table, spans in windows(self._order.known).items():
+            for first, end in spans:
+                self._tell(f"unit {unit.unit}: {table.word} {first} to {end - 1}", done)
+                found = TableFindings()
+                await self._find(unit.unit, table, (first, end - 1), found, lambda _: None, is_thorough=True)
+                words |= {(table, address): word for address, word in found.found.words.items()}
+        unit.fits = tuple(fits(known, words, self._order.tolerance) for known in self._order.known)
+        unit.layouts = layouts(unit.fits)
+
+    async def _search(self, unit: UnitFindings, done: int) -> None:
+        first, last = self._order.first, self._order.last
+        part = (1 - _UNITS_PART - _KNOWN_PART) / len(self._findings.units) / len(TABLES)
+        for position, table in enumerate(TABLES):
+            begin = _UNITS_PART + _KNOWN_PART + part * (len(TABLES) * done + position)
+            unit.tables[table] = TableFindings()
+
+            def show(found: Found, begin: float = begin, table: Table = table) -> None:
+                share = (found.position - first) / (last + 1 - first)
+                read = f", {len(found.words)} can be read" if found.words else ""
+                self._tell(f"unit {unit.unit}: {table.word} {found.position}{read}", begin + part * share)
+
+            await self._find(
+                unit.unit,
+                table,
+                (first, last),
+                unit.tables[table],
+                show,
+                is_thorough=self._order.ranges == "thorough",
+            )
+
+    async def _find(
+        self,
+        unit: int,
+        table: Table,
+        ends: tuple[int, int],
+        into: TableFindings,
+        show: Callable[[Found], None],
+        *,
+        is_thorough: bool,
+    ) -> None:
+        """Search one table; the note says why the search ended before its end."""
+        hints = [known.address for known in self._order.known if known.table.has_bits == table.has_bits]
+        places = samples(*ends, hints, is_thorough=is_thorough)
+        limit = MAX_COILS if table.has_bits else MAX_REGISTERS
+        search = find_ranges(into.found, *ends, limit, places)
+        silent, answer = 0, None
+        try:
+            span = next(search)
+            while True:
+                show(into.found)
+                got = await self.inquiry.read(unit, table, span.address, span.count, _TRIES)
+                if isinstance(got, Refusal) and got.code == ILLEGAL_FUNCTION and not into.found.words:
+                    into.note = "the function is not supported (exception 1)"
+                    return
+                if isinstance(got, Nothing):
+                    silent += 1
+                    if silent >= _MOST_SILENT:
+                        into.note = f"no further than {into.found.position}: {got.reason}, {silent} times"
+                        return
+                answer = got if isinstance(got, tuple) else None
+                span = search.send(answer)
+        except StopIteration:
+            return
+
+
+def _joined(found: list[UnitFindings], asked: int) -> list[UnitFindings]:
+    """Return the units; if every number that was asked gives the same answers, one for all."""
+    first = next((unit for unit in found if unit.unit == 1), None) or next(iter(found), None)
+    if first is None or len(found) < max(_LEAST_ALIKE, asked):
+        return found
+    if any(
+        (unit.first_answer, unit.identification) != (first.first_answer, first.identification) for unit in found
+    ):
+        return found
+    first.same = tuple(unit.unit for unit in found if unit is not first)
+    return [first]
+
+
+def _listed(units: Sequence[int]) -> str:
+    return f"{min(units)}..{max(units)}" if len(units) > 1 else str(units[0])
+
+
+def _first(settings: Sequence[SerialSetting]) -> SerialSetting | None:
+    return settings[0] if settings else None

@@ -1,0 +1,70 @@
+"""The configuration that a probe writes."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from edge_agent.errors import ProbeError
+from edge_agent.model import check_id
+
+
+def check_writable(path: Path, *, is_forced: bool) -> None:
+    """Find out before the work what would stop ``write_devices`` after it.
+
+    Raises:
+        ProbeError: there is such a file, and not ``is_forced``; or no such folder.
+    """
+    if path.exists() and not is_forced:
+        raise ProbeError(f"{path} exists; --force overwrites it")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ProbeError(f"{path.parent} is not a folder that can be written to")
+
+
+def write_devices(path: Path, devices: Sequence[Mapping[str, object]], command: str, *, is_forced: bool) -> None:
+    """Write a configuration with these devices, whole or not at all.
+
+    Raises:
+        ProbeError: it cannot be written, or exists by now.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text("\n".join(_lines(path, devices, command)) + "\n", "utf-8")
+        try:
+            if is_forced:
+                unfinished.replace(path)
+            else:
+                path.hardlink_to(unfinished)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ProbeError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+def _lines(path: Path, devices: Sequence[Mapping[str, object]], command: str) -> Iterator[str]:
+    yield f"# Found by `{command}`. The names are made of addresses: give better ones, and units."
+    yield "gateway: {id: gw-01}"
+    yield "publishers: []  # readings stay on disk until there is one"
+    yield "devices:"
+    for number, device in enumerate(devices):
+        yield f"  - id: {_id(path, number if len(devices) > 1 else None)}"
+        for key, value in device.items():
+            if key == "points" and isinstance(value, list):
+                yield "    points:"
+                yield from (f"      - {_flow(point)}" for point in value)
+            else:
+                yield f"    {key}: {_flow(value)}"
+
+
+def _id(path: Path, number: int | None) -> str:
+    stem = path.stem if number is None else f"{path.stem}-{number + 1}"
+    try:
+        return check_id(stem)
+    except ValueError:
+        return "device" if number is None else f"device-{number + 1}"
+
+
+def _flow(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return text.strip().removesuffix("...").strip()

@@ -1,0 +1,225 @@
+"""A probe before real devices: libmodbus in C, a serial line, the project's simulator. It never writes."""
+
+import os
+import struct
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.driver import SimulationEventKind
+from edge_agent.errors import DeviceUnavailableError, ProbeError
+from edge_agent.probing import ProbeReport, Probing
+from edge_agent_modbus.probe.run import run
+from edge_agent_modbus.rtu import open_serial
+from edge_agent_modbus.serial_port import SerialModel
+from tests.servers.modbus_rtu import rtu_line, value
+from tests.servers.modbus_server import Answer, Gesture, libmodbus_server, registers_reply, reply, scripted_server
+from tests.servers.simulated_modbus import simulated, simulated_device
+
+READS = {1, 2, 3, 4, 0x2B}
+
+
+async def probe(target: str, **settings: str | list[str]) -> ProbeReport:
+    """Probe without an agent; the progress never goes back, and ends at 1."""
+    told: list[float] = []
+    written = {
+        name.replace("_", "-"): [given] if isinstance(given, str) else given for name, given in settings.items()
+    }
+    report = await run(target, written, Probing(SystemClock(), (), lambda _what, done: told.append(done)))
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    return report
+
+
+def units_of(report: ProbeReport) -> list[dict[str, Any]]:
+    units: Any = report.body["units"]
+    return list(units)
+
+
+def ranges_of(unit: dict[str, Any]) -> dict[str, list[tuple[int, int]]]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for run_ in unit["ranges"]:
+        found.setdefault(run_["table"], []).append((run_["first"], run_["last"]))
+    return found
+
+
+async def test_units_and_ranges_of_a_device_in_c_with_few_requests() -> None:
+    illegal = [
+        (2, 3, 0, 9), (2, 3, 40, 40), (2, 3, 100, 65535),
+        (2, 4, 0, 19999), (2, 4, 20064, 65535),
+        (2, 1, 64, 65535), (2, 2, 0, 65535),
+    ]  # fmt: skip
+    with libmodbus_server(
+        illegal=illegal, silent=(1, 4), exceptions={3: 11, 5: 2, 6: 10}, registers={(2, 3, 10): bytes(180)}
+    ) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1..6", timeout="100ms")
+        requests = server.requests()
+    assert [unit["unit"] for unit in units_of(report)] == [2, 5]
+    assert ranges_of(units_of(report)[0]) == {
+        "holding": [(10, 39), (41, 99)],
+        "input": [(20000, 20063)],
+        "coil": [(0, 63)],
+    }
+    assert [run_["not_zero"] for run_ in units_of(report)[0]["ranges"]] == [0, 0, 64, 31]
+    assert ranges_of(units_of(report)[1]) == {}
+    assert {function for _, function, _, _ in requests} <= READS
+    assert sum(unit == 2 for unit, *_ in requests) < 4 * 700
+    assert report.is_success
+
+
+async def test_all_that_a_device_has_is_read_in_full_requests_and_its_limit_is_found() -> None:
+    with libmodbus_server(most={1: 50}) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1", addresses="0..999", ranges="thorough")
+        requests = server.requests()
+    assert ranges_of(units_of(report)[0]) == {
+        table: [(0, 999)] for table in ("holding", "input", "coil", "discrete")
+    }
+    assert units_of(report)[0]["max_registers"] == 50
+    assert len(requests) < 4 * (1000 / 50 + 20)
+
+
+async def test_known_values_tell_type_order_scale_and_place() -> None:
+    registers = {
+        (7, 3, 9): struct.pack(">f", 230.5)[2:] + struct.pack(">f", 230.5)[:2],
+        (7, 3, 19): struct.pack(">I", 1234567)[2:] + struct.pack(">I", 1234567)[:2],
+        (7, 4, 4): struct.pack(">h", -213),
+    }
+    with libmodbus_server(registers=registers) as server:
+        report = await probe(
+            f"127.0.0.1:{server.port}",
+            units="6,7",
+            ranges="none",
+            know=["register:40010=230.5", "register:40020=123456.7", "register:30005=-21.3"],
+        )
+        functions = {function for _, function, _, _ in server.requests()}
+    (device,) = report.devices
+    assert device["unit"] == 7
+    assert device["points"] == [
+        {"name": "holding_9", "register": 40010, "type": "float32", "byte_order": "CDAB"},
+        {"name": "holding_19", "register": 40020, "type": "uint32", "byte_order": "CDAB", "scale": 0.1},
+        {"name": "input_4", "register": 30005, "type": "int16", "scale": 0.1},
+    ]
+    assert any("unit 7: all 3 known values fit: byte order CDAB" in note for note in report.notes)
+    assert functions <= READS
+
+
+async def test_a_device_says_who_it_is_and_what_does_not_fit_is_told() -> None:
+    device = simulated_device(
+        [{"holding": 3, "type": "int16", "signal": {"shape": "constant", "value": 7}}],
+        unit=3,
+        identification={"vendor": "ACME", "product_code": "M-3", "revision": "1.2"},
+    )
+    async with simulated(device) as plant:
+        report = await probe(f"127.0.0.1:{plant.ports[0]}", units="3", know="holding:3=50", addresses="0..9")
+        assert len(plant.details(SimulationEventKind.CONNECTED)) == 1
+    (unit,) = units_of(report)
+    assert unit["identification"] == {"vendor_name": "ACME", "product_code": "M-3", "revision": "1.2"}
+    assert ranges_of(unit) == {"holding": [(3, 3)]}
+    assert not report.devices
+    assert not report.is_success
+    assert any("0 of 1 known values fit" in note for note in report.notes)
+
+
+async def test_a_device_that_does_not_look_at_the_unit_is_searched_once() -> None:
+    def script(request: bytes, _number: int) -> Answer:
+        if request[7] == 0x2B:
+            return reply(request, bytes([0xAB, 1]))
+        return registers_reply(request) if request[7] == 3 else reply(request, bytes([request[7] | 0x80, 1]))
+
+    async with scripted_server(script) as server:
+        report = await probe(f"127.0.0.1:{server.port}", addresses="0..99")
+        assert server.connections == 1
+    (unit,) = units_of(report)
+    assert unit["unit"] == 1
+    assert len(unit["same"]) == 17
+    assert ranges_of(unit) == {"holding": [(0, 99)]}
+    assert any("the device does not look at the number" in note for note in report.notes)
+
+
+async def test_silence_where_nothing_is_ends_the_search_of_a_table_soon() -> None:
+    def script(request: bytes, _number: int) -> Answer:
+        function, address, count = struct.unpack_from(">BHH", request.ljust(12, b"\0"), 7)
+        return registers_reply(request) if function == 3 and address + count <= 8 else Gesture.SILENCE
+
+    async with scripted_server(script) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1", timeout="20ms", addresses="0..999")
+        assert len(server.requests) < 100
+        assert server.connections == 1
+    assert ranges_of(units_of(report)[0]) == {"holding": [(0, 7)]}
+    assert any("input: no further than 0: no answer, 8 times" in note for note in report.notes)
+
+
+async def test_a_busy_device_is_asked_again() -> None:
+    def script(request: bytes, number: int) -> Answer:
+        return reply(request, bytes([request[7] | 0x80, 6])) if number % 2 == 0 else registers_reply(request)
+
+    async with scripted_server(script) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1", ranges="none", know="holding:5=5")
+    assert report.is_success
+
+
+async def test_a_device_that_breaks_the_connection_is_connected_again() -> None:
+    def script(request: bytes, _number: int) -> Answer:
+        return Gesture.CLOSE if request[6] != 3 else registers_reply(request)
+
+    async with scripted_server(script) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1..3", ranges="none")
+        assert server.connections == 3
+    assert [unit["unit"] for unit in units_of(report)] == [3]
+
+
+async def test_nobody_there_is_told(unused_tcp_port: int) -> None:
+    with pytest.raises(DeviceUnavailableError, match="nothing listens there"):
+        await probe(f"127.0.0.1:{unused_tcp_port}")
+    async with scripted_server(lambda _request, _number: Gesture.SILENCE) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1..3", timeout="20ms")
+    assert not report.is_success
+    assert any("no unit of 1..3 answered" in note for note in report.notes)
+
+
+def setting_of(path: str) -> tuple[int, bool]:
+    """Return the speed of the near end of a pseudo-terminal and whether its parity would be odd."""
+    file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        settings = termios.tcgetattr(file)
+    finally:
+        os.close(file)
+    return settings[4], bool(settings[2] & termios.PARODD)
+
+
+async def test_units_of_a_serial_line_and_its_settings() -> None:
+    """A pseudo-terminal carries bytes at any setting; the far end is deaf to those that are not its own."""
+    seen: list[tuple[int, bool]] = []
+
+    def delay_s(request: bytes) -> float | None:
+        setting = setting_of(line.path)
+        seen.append(setting)
+        return 0.0 if setting == (termios.B19200, True) and request[0] in {2, 9} else None
+
+    async with rtu_line(delay_s) as line:
+        report = await probe(line.path, units="1..9", timeout="30ms", addresses="0..20", know="holding:7=2007")
+        functions = {request[1] for request in line.requests}
+        with pytest.raises(ProbeError, match="is for a serial port"):
+            await probe("127.0.0.1", baud_rates="9600")
+    assert [unit["unit"] for unit in units_of(report)] == [2, 9]
+    assert {(unit["baud_rate"], unit["parity"]) for unit in units_of(report)} == {(19200, "odd")}
+    assert ranges_of(units_of(report)[0]) == {"holding": [(0, 20)], "input": [(0, 20)]}
+    assert value(2, 7) == 2007
+    assert [device["unit"] for device in report.devices] == [2]
+    assert report.devices[0]["serial"] == {"port": line.path, "baud_rate": 19200, "parity": "odd"}
+    assert {speed for speed, _ in seen} >= {termios.B9600, termios.B115200}
+    assert functions <= READS | {8}  # 8: the fence behind a request that was not answered
+    assert len(seen) < 400
+
+
+async def test_a_port_that_another_process_holds_is_told() -> None:
+    async with rtu_line() as line:
+        transport = await open_serial(SerialModel(port=line.path), 0.002, 1.0)
+        with pytest.raises(DeviceUnavailableError, match="in use by another program"):
+            await probe(line.path)
+        transport.close()
+    with pytest.raises(DeviceUnavailableError, match="is not there"):
+        await probe(str(Path("/dev/no-such-port")))
