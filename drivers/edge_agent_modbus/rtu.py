@@ -3,27 +3,22 @@
 Source: MODBUS over Serial Line Specification and Implementation Guide V1.02.
 Why it is not pymodbus's: docs/adr/0011-modbus-rtu.md.
 
-A server answers its requests in their order. After one that was not answered, a late answer may still come. Before
-the next request of the same function, the unit is asked for something that no late answer can be taken for,
-a *fence* (function 8, an echo): once that is answered, by an echo or an exception, nothing older comes.
+After a request that was not answered, a late answer may still come. Before the next request of the same function
+the unit is asked for something that no late answer can be taken for, a *fence*; see ``owed``.
 """
 
 import asyncio
-import struct
 from typing import cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent_modbus.dialer import Dialed, Dialer, notice_loss
+from edge_agent_modbus.owed import FENCE_TRIES, Owed, reply_bytes
 from edge_agent_modbus.pdu import repeats_safely
 from edge_agent_modbus.serial_port import SerialModel, open_port
 
 _EXCEPTION = 0x80
 _EXCEPTION_BYTES = 5  # unit, function, code, CRC
-_REPLY_BYTES = {5: 8, 6: 8, 8: 8, 15: 8, 16: 8, 22: 10}  # MODBUS Application Protocol V1.1b3 §6
-_READS = {1, 2, 3, 4}
-_FENCE = struct.Struct(">BHH")  # §6.8.1: function 8, sub-function 0 returns the data
-_FENCE_FUNCTION = 8
-_LATEST_S = 10.0  # after its request, an answer comes no more: for units that ignore the fence
+_ECHO = 8  # MODBUS Application Protocol V1.1b3 §6.8.1: what comes back is what was sent
 _GAP_S = 0.05  # adapters and gateways deliver a frame in pieces; a real gap is longer
 _MAX_BYTES = 1024  # of answers, before what waits is noise
 
@@ -48,28 +43,29 @@ def crc(data: bytes) -> bytes:
     return value.to_bytes(2, "little")
 
 
-def reply_bytes(pdu: bytes) -> int:
-    """Return the size of the frame that answers a request with data; 0: it depends on the answer."""
-    if pdu[0] in _READS:
-        count = int.from_bytes(pdu[3:5])
-        return 5 + ((count + 7) // 8 if pdu[0] <= 2 else 2 * count)  # noqa: PLR2004 - coils, discrete inputs
-    return _REPLY_BYTES.get(pdu[0], 0)
+Debts = dict[int, Owed]
+"""By unit. Whoever opens a line again passes what was owed on the connection before."""
 
 
-async def open_serial(settings: SerialModel, silence_s: float, answer_s: float) -> "RtuTransport":
+async def open_serial(
+    settings: SerialModel, silence_s: float, answer_s: float, debts: Debts | None = None
+) -> "RtuTransport":
     """Open a port as a line; see ``open_port``."""
-    transport = RtuTransport(settings.port, silence_s, answer_s)
+    character_s = settings.character_bits / settings.baud_rate
+    transport = RtuTransport(settings.port, silence_s, answer_s, debts, character_s)
     open_port(settings, transport)
     return transport
 
 
-async def open_rtu_over_tcp(dialer: Dialer, silence_s: float, answer_s: float) -> "RtuTransport":
+async def open_rtu_over_tcp(
+    dialer: Dialer, silence_s: float, answer_s: float, debts: Debts | None = None
+) -> "RtuTransport":
     """Connect to a gateway that passes frames on as they are; leaves nothing open when cancelled.
 
     Raises:
         DeviceUnavailableError: no connection; the message says what to check.
     """
-    return await dialer.connect(lambda peer: RtuTransport(peer, silence_s, answer_s))
+    return await dialer.connect(lambda peer: RtuTransport(peer, silence_s, answer_s, debts))
 
 
 class RtuTransport(Dialed, asyncio.Protocol):
@@ -79,28 +75,31 @@ class RtuTransport(Dialed, asyncio.Protocol):
         peer: the far end, for messages.
         silence_s: between two frames.
         answer_s: how long an answer is waited for before the second try.
+        debts: what units owe since an earlier connection.
+        character_s: how long a byte takes on the wire; what is written is not sent yet.
     """
 
-    def __init__(self, peer: str, silence_s: float, answer_s: float) -> None:
+    def __init__(
+        self, peer: str, silence_s: float, answer_s: float, debts: Debts | None = None, character_s: float = 0.0
+    ) -> None:
         self.peer = peer
         self.lost: str | None = None
         self.discarded = 0
         self._silence_s = silence_s
         self._answer_s = answer_s
+        self._character_s = character_s
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._last_byte_s = self._loop.time()
         self._arrived = asyncio.Event()
-        self._owed: dict[int, dict[int, float]] = {}  # by unit: functions that may still be answered, when sent
-        self._token = 0
+        self._debts = {} if debts is None else debts
 
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """As the ``Transport`` says; a request that reads has one second try."""
-        sent_s = self._owed.get(unit, {}).get(pdu[0])
-        if sent_s is not None:
-            if self._loop.time() < sent_s + _LATEST_S:
-                await self._fence(unit)
-            self._owed.pop(unit, None)
+        owed = self._debts.setdefault(unit, Owed())
+        owed.expire(self._loop.time())
+        if owed.has(pdu[0]):
+            await self._settle(unit, pdu, owed)
         if repeats_safely(pdu):
             try:
                 async with asyncio.timeout(self._answer_s):
@@ -118,31 +117,43 @@ class RtuTransport(Dialed, asyncio.Protocol):
             notice_loss(sock)
 
     def data_received(self, data: bytes) -> None:
-        self._last_byte_s = self._loop.time()
+        self._last_byte_s = max(self._last_byte_s, self._loop.time())
         self._received = (self._received + data)[-_MAX_BYTES:]
         self._arrived.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(f"broke ({exc})" if exc else "was closed by the other side")
 
-    async def _fence(self, unit: int) -> None:
-        self._token = self._token % 0xFFFF + 1
-        await self._ask(unit, _FENCE.pack(_FENCE_FUNCTION, 0, self._token))
+    async def _settle(self, unit: int, pdu: bytes, owed: Owed) -> None:
+        """Make sure that no answer is owed any more that could be taken for that to ``pdu``."""
+        for _ in range(FENCE_TRIES):
+            fence, request = owed.fence(pdu)
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    answer = await self._ask(unit, request)
+            except (TimeoutError, ExchangeError):
+                continue
+            if owed.held(fence, request, answer, pdu):
+                return
+        left_s = owed.left_s(pdu[0], self._loop.time())
+        raise ExchangeError(
+            f"unit {unit} at {self.peer} did not answer function {pdu[0]} and may still do so: "
+            f"not asked for {left_s:.0f} s, lest that is taken for the next answer"
+        )
 
     async def _ask(self, unit: int, pdu: bytes) -> bytes:
         """Send once and wait for the answer, however long that takes."""
         await self._quiet()
         if self.lost is not None:
             raise DeviceUnavailableError(self.lost)
-        owed = self._owed.setdefault(unit, {})
-        was_owed = pdu[0] in owed
-        owed[pdu[0]] = self._loop.time()
+        owed = self._debts[unit]
+        owed.sent(pdu, self._loop.time())
         frame = bytes([unit]) + pdu
-        self._transport.write(frame + crc(frame))
-        self._last_byte_s = self._loop.time()
+        frame += crc(frame)
+        self._transport.write(frame)
+        self._last_byte_s = self._loop.time() + len(frame) * self._character_s
         answer = await self._answer(unit, pdu)
-        if not was_owed:  # the answer is to this request, so what was asked before is over
-            self._owed.pop(unit, None)
+        owed.answered(pdu[0])
         return answer
 
     async def _answer(self, unit: int, pdu: bytes) -> bytes:
@@ -175,7 +186,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
             frame = data[begin : begin + size]
             if len(frame) < size or crc(frame[:-2]) != frame[-2:]:
                 continue
-            if function == _FENCE_FUNCTION and not is_refusal and frame[1:-2] != pdu:
+            if function == _ECHO and not is_refusal and frame[1:-2] != pdu:
                 continue
             self.discarded += begin > 0
             self._received = data[begin + size :]
@@ -185,11 +196,15 @@ class RtuTransport(Dialed, asyncio.Protocol):
 
     async def _quiet(self) -> None:
         """Wait until nothing has come for the silence between two frames; what came is for nobody."""
-        while (left_s := self._last_byte_s + self._silence_s - self._loop.time()) > 0:  # noqa: ASYNC110 - of time
-            await asyncio.sleep(left_s)
+        while (left_s := self._last_byte_s + self._least_silence_s() - self._loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left_s)  # until a time, not until something happens
         if self._received:
             self.discarded += 1
             self._received = b""
+
+    def _least_silence_s(self) -> float:
+        """Of what nobody asked for, more may come after a gap."""
+        return max(self._silence_s, _GAP_S) if self._received else self._silence_s
 
     def _lose(self, what: str) -> None:
         if self.lost is None:

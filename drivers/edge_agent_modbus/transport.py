@@ -3,12 +3,14 @@
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from edge_agent.driver import Shared
 from edge_agent.model.quantity import format_duration
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.dialer import Dialer, peer_name
+from edge_agent_modbus.owed import Owed
 
 
 class Transport(Protocol):
@@ -55,6 +57,12 @@ class Wire:
     open: Callable[[], Awaitable[Transport]]
 
 
+@cache  # so that only the check of the configuration asks for files, and not the loop
+def _real_port(path: str) -> str:
+    """Return the one name of a port; those in /dev/serial are links."""
+    return os.path.realpath(path)
+
+
 def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
     """Return the line of a device, and what all devices on it must have in common."""
     serial = config.serial
@@ -72,25 +80,26 @@ def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
         settings |= {} if tls is None else {f"tls.{key}": str(value) for key, value in tls}
         return tuple(Shared(peer_name(host, route.port), settings) for host in route.hosts)
     settings |= {f"serial.{key}": str(value) for key, value in serial if key != "port"}
-    return (Shared(os.path.realpath(serial.port), settings),)
+    return (Shared(_real_port(serial.port), settings),)
 
 
 def wire_of(config: ModbusDevice) -> Wire:
     """Return the wire that a device asks for; what it needs is imported now, and nothing else."""
     # ruff: noqa: PLC0415 - each wire is imported only where it is used
     answer_s = config.timeout / 2  # the other half is for the second try
+    debts: dict[int, Owed] = {}  # a line is always opened by the same one of its devices
     serial = config.serial
     if serial is not None:
         from edge_agent_modbus.rtu import open_serial
 
-        port = os.path.realpath(serial.port)  # the names in /dev/serial are links
-        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s))
+        port = _real_port(serial.port)
+        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s, debts))
     dialer = Dialer(config.route)
     peer = ",".join(peer_name(host, config.route.port) for host in config.route.hosts)
     if config.kind == "rtu_over_tcp":
         from edge_agent_modbus.rtu import open_rtu_over_tcp
 
-        return Wire(f"rtu_over_tcp://{peer}", lambda: open_rtu_over_tcp(dialer, config.silence_s, answer_s))
+        return Wire(f"rtu_over_tcp://{peer}", lambda: open_rtu_over_tcp(dialer, config.silence_s, answer_s, debts))
     from edge_agent_modbus.tcp import TcpTransport
 
     return Wire(f"{config.kind}://{peer}", lambda: dialer.connect(TcpTransport))

@@ -5,12 +5,14 @@ import random
 import struct
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from edge_agent.collect.line import Lines
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.testing.fakes import FakeContext
+from edge_agent_modbus import owed
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.rtu import RtuTransport, crc, open_serial
@@ -48,7 +50,17 @@ async def test_a_dead_unit_takes_its_time_and_nothing_else() -> None:
         transport.close()
 
 
-async def late_answers(count: int) -> None:
+# What units make of the functions that they are asked for.
+UNITS: dict[str, dict[str, Any]] = {
+    "echoes": {"knows": (3, 4, 8), "refuses": ()},
+    "refuses-8": {"knows": (3, 4), "refuses": (8,)},
+    "ignores-8": {"knows": (3, 4), "refuses": ()},
+    "knows-3-refuses-the-rest": {"knows": (3,), "refuses": (1, 2, 4, 8)},
+    "knows-3-ignores-the-rest": {"knows": (3,), "refuses": ()},
+}
+
+
+async def late_answers(count: int, keys: dict[str, Any]) -> None:
     """Ask ``count`` times; every fifth answer comes after the second try has begun, some after the time-out."""
     chance = random.Random(5)
 
@@ -56,30 +68,38 @@ async def late_answers(count: int) -> None:
         return chance.choice((0.0, 0.0, 0.0, 0.0, 0.03)) * chance.random()
 
     answered = 0
-    async with rtu_line(delay_s) as line:
+    async with rtu_line(delay_s, **keys) as line:
         transport = await open_serial(SerialModel(port=line.path), 0.0005, 0.005)
         for _ in range(count):
-            station, address = chance.randrange(1, 5), chance.randrange(1000)
+            station, address, words = chance.randrange(1, 5), chance.randrange(1000), chance.choice((1, 2, 2, 3))
             try:
                 async with asyncio.timeout(0.01):
-                    got = await ask(transport, station, address)
+                    got = await ask(transport, station, address, words)
             except (TimeoutError, ExchangeError):
                 continue
-            assert got == [value(station, address)]
+            assert got == [value(station, address + k) for k in range(words)]
             answered += 1
         transport.close()
-    assert answered > count / 4
+    assert answered > count / 20
 
 
-async def test_a_late_answer_is_never_taken_for_another_requests() -> None:
-    await late_answers(300)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNITS)
+async def test_a_late_answer_is_never_taken_for_another_requests(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owed, "LATEST_S", 0.5)
+    await late_answers(300, UNITS[name])
 
 
 @pytest.mark.chaos
-async def test_no_late_answer_of_five_thousand() -> None:
-    await late_answers(5000)
+@pytest.mark.parametrize("name", UNITS)
+async def test_no_late_answer_of_five_thousand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owed, "LATEST_S", 0.5)
+    await late_answers(5000, UNITS[name])
 
 
+@pytest.mark.slow
 async def test_noise_costs_a_second_try() -> None:
     chance = random.Random(7)
     answered = 0

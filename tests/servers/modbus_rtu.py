@@ -5,7 +5,7 @@ import os
 import random
 import struct
 import tty
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,16 +20,26 @@ class Line:
     requests: list[bytes] = field(default_factory=list)
 
 
-def value(unit: int, address: int) -> int:
-    return (1000 * unit + address) % 65536
+def value(unit: int, address: int, function: int = 3) -> int:
+    return (1000 * unit + address + 30000 * (function == 4)) % 65536
 
 
 @asynccontextmanager
 async def rtu_line(
     delay_s: Callable[[bytes], float | None] = lambda _: 0.0,
     damage: Callable[[bytes], bytes] = lambda frame: frame,
+    *,
+    knows: Container[int] = (3, 4, 8),
+    refuses: Container[int] = (1, 2, 0x2B),
 ) -> AsyncIterator[Line]:
-    """Serve all units, one request after the other; ``delay_s`` None: silence."""
+    """Serve all units, one request after the other.
+
+    Args:
+        delay_s: how late the answer is; None: silence.
+        damage: what becomes of the answer on its way.
+        knows: functions that are answered.
+        refuses: functions that get exception 1; the others get no answer.
+    """
     near, far = os.openpty()
     tty.setraw(far)
     os.set_blocking(near, False)
@@ -56,14 +66,15 @@ async def rtu_line(
             if wait_s is None:
                 continue
             await asyncio.sleep(wait_s)
-            unit, function = request[:2]
-            if function == 8:
-                answer = request[:-2]
-            elif function not in {3, 4}:
+            unit, function, address, count = struct.unpack_from(">BBHH", request)
+            if function in refuses:
                 answer = bytes([unit, function | 0x80, 1])
+            elif function not in knows:
+                continue
+            elif function == 8:
+                answer = request[:-2]
             else:
-                address, count = struct.unpack_from(">HH", request, 2)
-                words = [value(unit, place) for place in range(address, address + count)]
+                words = [value(unit, place, function) for place in range(address, address + count)]
                 answer = bytes([unit, function, 2 * count]) + struct.pack(f">{count}H", *words)
             os.write(near, damage(answer + crc(answer)))
 
