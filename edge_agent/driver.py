@@ -217,7 +217,9 @@ class Device(Protocol):
         ...
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
-        """Group ``points`` (of one interval) into exchanges. Pure; the same input gives the same plan.
+        """Group ``points`` (of one interval) into exchanges. Pure: the same input gives the same plan.
+
+        Input is also what was learned (``Context.state``): the agent plans again when it changed.
 
         Each point is in exactly one request; one that is in ``refused`` shares its request with no other.
         """
@@ -327,7 +329,10 @@ class Context(Protocol):
 
     @property
     def state(self) -> MutableMapping[str, str]:
-        """What the driver learned of this device; small, persisted, may be forgotten on request."""
+        """What the driver learned of this device; small, persisted, may be forgotten on request at any time.
+
+        A change leads to a new plan. Keys that begin with ``agent.`` are the agent's own.
+        """
         ...
 
     @property

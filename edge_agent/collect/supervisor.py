@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -14,7 +15,8 @@ from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
 from edge_agent.collect.device_metrics import DeviceMetrics
 from edge_agent.collect.options import DeviceOptions
-from edge_agent.collect.probation import Probation
+from edge_agent.collect.refusals import KEY as REFUSALS_KEY
+from edge_agent.collect.refusals import Refusals
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
@@ -22,7 +24,7 @@ from edge_agent.driver import Context, Device, Remarking, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import DeviceId, PointTable, Quality, ReadingBatch, is_bad
+from edge_agent.model import Column, DataType, DeviceId, PointTable, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
@@ -73,7 +75,11 @@ class DeviceSupervisor:
         self._last_failure = ""
         self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         self._unanswered = Unanswered(options.max_failures, options.retry_max_s)
-        self._refused = Probation[int]()
+        self._refused = Refusals(options.table.names, context.state)
+        self._plans: list[Sequence[Request]] = []
+        self._planned_for: tuple[AbstractSet[int], dict[str, str]] | None = None
+        self._failures = 0
+        self._asked_s = clock.monotonic_s()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
@@ -89,9 +95,11 @@ class DeviceSupervisor:
         Raises:
             OutboxError: readings cannot be kept any more. Nothing else.
         """
+        self._refused.restore(self._options.config.unpack(), self._clock.monotonic_s(), self._clock.now_ns())
         while True:
             try:
                 device = self._options.spec.create(self._context, self._options.config.unpack())
+                self._plans, self._planned_for = [], None
                 while True:
                     with _only_cancelled_when_asked():
                         pause_s = await self._serve(device)
@@ -154,58 +162,100 @@ class DeviceSupervisor:
         schedule = Schedule(
             [interval_s for interval_s, _ in groups], self._clock.monotonic_s(), phase_of(self._options.id)
         )
-        plans = [device.plan(points, frozenset(self._refused)) for _, points in groups]
-        failures = 0
-        while True:
-            due_s, group = schedule.next()
-            await self._clock.sleep(due_s - self._clock.monotonic_s())
-            self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
-            known = frozenset(self._refused)
-            for request in plans[group]:
-                if not self._is_due(request, plans):
-                    continue
-                batch = await self._exchange(session, request)
-                now_s = self._clock.monotonic_s()
-                if batch is None:
-                    failures += not self._unanswered.is_known(request)
-                    is_new = self._unanswered.failed(request, now_s)
-                    # A device that was lost gets one chance only: on a shared line its silence costs the others.
-                    if self._is_lost or failures >= self._options.max_failures:
-                        raise DeviceUnavailableError(f"{self._last_failure} ({max(failures, 1)} in a row)")
-                    if is_new:
-                        await self._tell_unanswered(request)
-                else:
-                    failures = 0
-                    self._tell_answered(request)
-                    self._note_refused(batch, now_s)
-            if known != frozenset(self._refused):
-                plans = [device.plan(points, frozenset(self._refused)) for _, points in groups]
-                self._unanswered.forget()
-                self._tell_refused(frozenset(self._refused) - known)
-            skipped = schedule.done(group, self._clock.monotonic_s())
-            if skipped:
-                self._metrics.overruns.inc(skipped)
+        self._failures = 0
+        try:
+            while True:
+                due_s, group = schedule.next()
+                await self._clock.sleep(due_s - self._clock.monotonic_s())
+                self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
+                self._plan(device, [points for _, points in groups])
+                await self._cycle(session, self._plans[group], groups[group][0])
+                self._keep_refused()
+                skipped = schedule.done(group, self._clock.monotonic_s())
+                if skipped:
+                    self._metrics.overruns.inc(skipped)
+        finally:
+            self._keep_refused()
 
-    def _is_due(self, request: Request, plans: Sequence[Sequence[Request]]) -> bool:
+    def _plan(self, device: Device, groups: Sequence[Sequence[int]]) -> None:
+        """Plan again if something was learned; exchanges for which nothing changes stay the same objects."""
+        refused = frozenset(self._refused)
+        learned = {key: text for key, text in self._context.state.items() if key != REFUSALS_KEY}
+        if self._planned_for == (refused, learned):
+            return
+        self._planned_for = refused, learned
+        plans = [device.plan(points, refused) for points in groups]
+        if [[tuple(one.points) for one in plan] for plan in plans] != [
+            [tuple(one.points) for one in plan] for plan in self._plans
+        ]:
+            self._plans = plans
+            self._unanswered.keep_to([request for plan in plans for request in plan])
+
+    async def _cycle(self, session: Session, plan: Sequence[Request], interval_s: float) -> None:
+        """Ask what is due, and one thing at least if nothing else was asked: a loss must not go unnoticed.
+
+        Raises:
+            DeviceUnavailableError: the device is lost.
+        """
+        begin_s = self._clock.monotonic_s()
+        for request in plan:
+            if self._is_due(request):
+                await self._ask(session, request)
+        if not self._is_lost and self._asked_s < begin_s - interval_s / 2:
+            for request in plan:
+                if not self._unanswered.is_known(request):
+                    await self._ask(session, request)
+                    break
+
+    async def _ask(self, session: Session, request: Request) -> None:
+        """Carry out one exchange and draw the conclusions.
+
+        Raises:
+            DeviceUnavailableError: it failed once too often.
+        """
+        batch = await self._exchange(session, request)
+        now_s = self._clock.monotonic_s()
+        if batch is not None:
+            self._failures = 0
+            self._tell_answered(request)
+            self._note_refused(batch, now_s)
+            return
+        self._failures += not self._unanswered.is_known(request)
+        is_new = self._unanswered.failed(request, now_s)
+        # A device that was lost gets one chance only: on a shared line its silence costs the others.
+        if self._is_lost or self._failures >= self._options.max_failures:
+            raise DeviceUnavailableError(f"{self._last_failure} ({max(self._failures, 1)} in a row)")
+        if is_new:
+            await self._tell_unanswered(request)
+
+    def _is_due(self, request: Request) -> bool:
         """Return whether ``request`` is asked now: what gives nothing or is refused is left alone for a while."""
         if self._is_lost:  # any exchange finds it: one that is never answered must not hide it
-            return request in self._unanswered.untried([one for plan in plans for one in plan])
+            return request in self._unanswered.untried([one for plan in self._plans for one in plan])
         now_s = self._clock.monotonic_s()
         return self._unanswered.is_due(request, now_s) and any(
             self._refused.is_due(point, now_s) for point in request.points
         )
 
     def _note_refused(self, batch: ReadingBatch, now_s: float) -> None:
-        for point in batch.refused:
-            self._refused.failed(point, now_s)
+        if batch.refused:
+            statuses = _statuses(batch)
+            for point in batch.refused:
+                self._refused.failed(point, statuses.get(point, Quality.BAD), now_s)
         if len(self._refused):
-            for point in _good(batch):
-                self._refused.passed(point)
+            self._refused.passed(point for point, status in _statuses(batch).items() if not is_bad(status))
         self._metrics.refused_points.set(len(self._refused))
+
+    def _keep_refused(self) -> None:
+        """Write down what changed, and log each point once: a session finds out anew what the last one knew."""
+        if self._refused.is_changed:
+            self._tell_refused(frozenset(self._refused))
+            config = self._options.config.unpack()
+            self._refused.save(config, self._clock.monotonic_s(), self._clock.now_ns())
 
     async def _exchange(self, session: Session, request: Request) -> ReadingBatch | None:
         """Carry out one exchange; return None if it gave nothing."""
-        begin_s = self._clock.monotonic_s()
+        begin_s = self._asked_s = self._clock.monotonic_s()
         try:
             with _only_cancelled_when_asked():
                 async with Deadline(self._options.read_timeout_s):
@@ -235,7 +285,6 @@ class DeviceSupervisor:
                 )
 
     def _tell_refused(self, points: AbstractSet[int]) -> None:
-        """Log each point once: a session finds out anew what the one before it knew."""
         new = points - self._told_refused
         if new:
             self._told_refused |= new
@@ -261,6 +310,7 @@ class DeviceSupervisor:
     async def _take(self, batch: ReadingBatch) -> None:
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
             self._found()
+            await self._pass_on_refused(_statuses(batch).keys())
         await self._pass_on(batch)
 
     async def _pass_on(self, batch: ReadingBatch) -> None:
@@ -269,6 +319,14 @@ class DeviceSupervisor:
         self._metrics.count(batch, kept)
         if len(kept):
             await self._sink(self._options.table, kept)
+
+    async def _pass_on_refused(self, asked: AbstractSet[int]) -> None:
+        """Say of refused points that are not asked for now that they are Bad for that reason and no other."""
+        points = array("H", sorted(set(self._refused) - asked))
+        if points:
+            statuses = array("I", map(self._refused.status, points))
+            column = Column(DataType.NULL, points, None, statuses)
+            await self._pass_on(ReadingBatch(self._options.id, self._clock.now_ns(), (column,)))
 
     def _found(self) -> None:
         """Readings flow: the device is there."""
@@ -320,13 +378,13 @@ class DeviceSupervisor:
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
 
 
-def _good(batch: ReadingBatch) -> set[int]:
-    """Return the points that have a value in ``batch``."""
-    good: set[int] = set()
-    for column in batch.columns:
-        statuses = column.statuses or repeat(Quality.GOOD)
-        good.update(index for index, status in zip(column.points, statuses, strict=False) if not is_bad(status))
-    return good
+def _statuses(batch: ReadingBatch) -> dict[int, int]:
+    """Return the status of each point in ``batch``."""
+    return {
+        index: status
+        for column in batch.columns
+        for index, status in zip(column.points, column.statuses or repeat(Quality.GOOD), strict=False)
+    }
 
 
 @contextmanager

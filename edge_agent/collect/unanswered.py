@@ -1,9 +1,9 @@
 """Which planned exchanges of a device give nothing, while it answers others. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from edge_agent.collect.probation import Probation
 from edge_agent.driver import Request
+from edge_agent.probation import Probation
 
 
 class Unanswered:
@@ -40,15 +40,23 @@ class Unanswered:
         self._failures.pop(points, None)
         self._probation.passed(points)
 
-    def forget(self) -> None:
-        """Begin anew, with other exchanges."""
-        self._failures.clear()
-        self._probation.clear()
+    def keep_to(self, requests: Sequence[Request]) -> None:
+        """Forget what is not among ``requests``: those are asked from now on."""
+        planned = {tuple(request.points) for request in requests}
+        for points in self._failures.keys() - planned:
+            del self._failures[points]
+            self._probation.passed(points)
 
     @property
     def has_known(self) -> bool:
         """Whether any exchange is known."""
         return any(count >= self._limit for count in self._failures.values())
+
+    def known(self) -> Iterator[tuple[tuple[int, ...], int, float]]:
+        """Yield the known ones: points, failures in a row, and the control time of the next try."""
+        for points, count in self._failures.items():
+            if count >= self._limit:
+                yield points, count, self._probation[points].due_s
 
     def is_known(self, request: Request) -> bool:
         """Return whether an exchange is known."""

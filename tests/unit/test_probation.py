@@ -1,4 +1,4 @@
-from edge_agent.collect.probation import Probation
+from edge_agent.probation import Probation
 
 
 def test_each_failure_doubles_the_pause_up_to_the_longest() -> None:

@@ -1,144 +1,17 @@
 import asyncio
-from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from edge_agent.collect.options import DeviceOptions
-from edge_agent.collect.packed import Packed
-from edge_agent.collect.supervisor import DeviceSupervisor
-from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Context, DeviceModel, DriverSpec, Emit, Request
+from edge_agent.current import DevicePhase
+from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, ExchangeError, OutboxFullError, PointRejectedError
-from edge_agent.metrics import Metrics
-from edge_agent.model import Column, DataType, DeviceId, Point, PointName, PointTable, Quality, ReadingBatch
+from edge_agent.model import Column, PointTable, Quality, ReadingBatch
 from edge_agent.testing.eventually import eventually
-from edge_agent.testing.fakes import FakeClock, FakeContext
-
-DEVICE = DeviceId("press-01")
-TABLE = PointTable(DEVICE, (Point(PointName("a")), Point(PointName("b")), Point(PointName("c"))))
-
-
-@dataclass
-class AskedFor:
-    points: Sequence[int]
-
-    def __str__(self) -> str:
-        return f"read {list(self.points)}"
-
-
-@dataclass
-class Plant:
-    """A device whose behaviour a test sets; also its session."""
-
-    reported: Sequence[int] = ()
-    polled: Sequence[int] = (0, 1, 2)
-    is_up: bool = True
-    answers: bool = True
-    crash: BaseException | None = None
-    refuses: frozenset[int] = frozenset()
-    connects: int = 0
-    closes: int = 0
-    reads: list[list[int]] = field(default_factory=list)
-    plans: list[frozenset[int]] = field(default_factory=list)
-    hangs: bool = False
-
-    def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
-        self.plans.append(frozenset(refused))
-        return [AskedFor(points)]
-
-    async def connect(self) -> "Plant":
-        if not self.is_up:
-            raise DeviceUnavailableError("nobody answers")
-        self.connects += 1
-        return self
-
-    async def read(self, request: Request) -> ReadingBatch:
-        if self.crash is not None:
-            raise self.crash
-        if self.hangs:
-            await asyncio.Event().wait()
-        if not self.is_up:
-            raise DeviceUnavailableError("connection reset")
-        if not self.answers:
-            raise ExchangeError("no answer")
-        self.reads.append(list(request.points))
-        points = array("H", request.points)
-        statuses = array("I", [Quality.BAD_NOT_READABLE if index in self.refuses else 0 for index in points])
-        column = Column(DataType.INT16, points, array("h", [7] * len(points)), statuses)
-        return ReadingBatch(DEVICE, 1, (column,), self.refuses)
-
-    async def run(self, emit: Emit) -> None:
-        await emit(ReadingBatch(DEVICE, 2, (Column(DataType.INT16, array("H", self.reported), array("h", [9])),)))
-        await asyncio.Event().wait()
-
-    async def close(self) -> None:
-        self.closes += 1
-
-
-class Bench:
-    def __init__(self, plant: Plant, **changes: object) -> None:
-        self.plant = plant
-        self.clock = FakeClock()
-        self.kept: list[ReadingBatch] = []
-        self.metrics = Metrics()
-        self.current = DeviceCurrent(TABLE, self.clock)
-
-        def create(_context: Context, _config: object) -> Plant:
-            return plant
-
-        fields: dict[str, object] = {
-            "id": DEVICE,
-            "spec": DriverSpec("fake", 0, DeviceModel, create, "a fake"),
-            "config": Packed(DeviceModel.model_construct(id=DEVICE, driver="fake", points=[])),
-            "table": TABLE,
-            "intervals_s": (1.0, 1.0, 1.0),
-            "connect_timeout_s": 5.0,
-            "read_timeout_s": 0.05,
-            "close_timeout_s": 1.0,
-            "max_failures": 3,
-            "retry_max_s": 60.0,
-        }
-        self.supervisor = DeviceSupervisor(
-            DeviceOptions(**(fields | changes)),  # type: ignore[arg-type]
-            FakeContext(DEVICE, self.clock),
-            self.keep,
-            self.current,
-            clock=self.clock,
-            metrics=self.metrics,
-            random=lambda: 0.999,
-        )
-
-    async def keep(self, table: PointTable, batch: ReadingBatch) -> None:
-        assert table is TABLE
-        self.kept.append(batch)
-
-    def bad_batches(self) -> list[int]:
-        return [
-            status
-            for batch in self.kept
-            for column in batch.columns
-            if column.data_type is DataType.NULL
-            for status in set(column.statuses or ())
-        ]
-
-    def phase(self) -> DevicePhase:
-        return self.current.phase
-
-    def value(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value(f"edge_agent_{name}", {"device": DEVICE}) or 0.0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self.supervisor.run())
-            await self.clock.advance(1)
-            yield
-            task.cancel()
+from tests.servers.supervised import DEVICE, AskedFor, Bench, Plant, Refusing
 
 
 async def test_polls_at_a_fixed_rate_and_closes_its_session_when_stopped() -> None:
@@ -278,43 +151,29 @@ async def test_refused_points_are_planned_alone_from_then_on() -> None:
 
 
 async def test_a_point_that_the_device_gives_again_shares_its_exchange_again() -> None:
-    class Learner(Plant):
-        def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
-            super().plan(points, refused)
-            shared = [AskedFor([point for point in points if point not in refused])]
-            return [*(request for request in shared if request.points), *(AskedFor([p]) for p in sorted(refused))]
-
-        async def read(self, request: Request) -> ReadingBatch:
-            batch = await super().read(request)
-            return replace(batch, refused=self.refuses & set(request.points))
-
-    plant = Learner(refuses=frozenset({0, 1, 2}))
+    plant = Refusing(refuses=frozenset({0, 1, 2}))
     bench = Bench(plant)
     async with bench.running():
         await bench.clock.advance(30)
-        assert plant.reads[1:] == [[0], [1], [2]]
+        assert plant.reads[-3:] == [[0], [1], [2]]
+        assert plant.reads.count([1]) == plant.reads.count([2]) == 1
         plant.refuses = frozenset({1})
         await bench.clock.advance(61)
-        assert plant.reads[-2:] == [[2], [0, 2]]
+        assert plant.reads[-1] == [0, 2]
         await bench.clock.advance(180)
         assert plant.reads.count([1]) == 3
-    assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1})]
+    assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1, 2}), frozenset({1})]
 
 
 async def test_refused_points_are_tried_later_each_time_and_kept_bad_meanwhile() -> None:
-    class Refusing(Plant):
-        def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Request]:
-            shared = [point for point in points if point not in refused]
-            return [AskedFor(shared), *(AskedFor([point]) for point in sorted(refused))]
-
+    class Probed(Refusing):
         async def read(self, request: Request) -> ReadingBatch:
-            batch = await super().read(request)
             if 1 in request.points:
                 probes.append(round(bench.clock.monotonic_s()))
-            return replace(batch, refused=self.refuses & set(request.points))
+            return await super().read(request)
 
     probes: list[int] = []
-    bench = Bench(Refusing(refuses=frozenset({1})))
+    bench = Bench(Probed(refuses=frozenset({1})))
     async with bench.running():
         await bench.clock.advance(4 * 3600)
         assert bench.current.latest(1).status == Quality.BAD_NOT_READABLE

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.test_supervisor import Bench, Plant
+from tests.servers.supervised import Bench, Plant
 
 
 class Obstinate(Plant):
