@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from edge_agent.driver import Context, Session, Writer
+from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.plan import Read, addresses, polled_points, reads, reported_points
 
@@ -22,6 +23,9 @@ class Device:
         self._context = context
         self._config = config
         self._nodes = addresses(config)
+        wanted = ((index, point, point.wanted) for index, point in enumerate(config.points))
+        notifiers = {index: (f"{point.name} {point.node}", it) for index, point, it in wanted if it is not None}
+        self._conditions = Conditions(context.state, notifiers)
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Read]:
         return reads(self._nodes, points, refused)
@@ -30,7 +34,7 @@ class Device:
         # asyncua takes most of a second to import: where a device needs it only, and on a thread, for the second
         # device too, which waits there until the first one has imported it.
         session = await asyncio.to_thread(importlib.import_module, _SESSION)
-        opened: Session = await session.open_session(self._config, self._nodes, self._context)
+        opened: Session = await session.open_session(self._config, self._nodes, self._context, self._conditions)
         return opened
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from edge_agent_opcua.config import Mode, OpcUaDevice
+from edge_agent_opcua.event import Wanted
 from edge_agent_opcua.node_id import NodeAddress, parse_node_id
 from edge_agent_opcua.point import Discard, ServerDeadband, Trigger
 from edge_agent_opcua.profiles import MAX_OPERATIONS
@@ -14,6 +15,7 @@ from edge_agent_opcua.profiles import MAX_OPERATIONS
 MAX_SEQUENCE = 0xFFFF_FFFF
 QUEUE_HEADROOM = 2  # samples kept at the server, per sample taken between two publications
 FASTEST_S = 0.01  # what "as fast as it can" is taken for when the queue is reckoned
+EVENT_QUEUE = 1000  # events kept at the server between two publications
 MIN_KEEP_ALIVES = 3  # OPC 10000-4 §5.14.2.2: the lifetime is at least three times the keep-alive
 
 T = TypeVar("T")
@@ -26,6 +28,7 @@ class Item:
     Attributes:
         sampling_s: 0 = as fast as the server can.
         queue_size: samples that the server keeps between two publications.
+        events: which ones of the node, if it is not its value that is reported.
     """
 
     point: int
@@ -34,6 +37,7 @@ class Item:
     discard: Discard = Discard.OLDEST
     trigger: Trigger = Trigger.VALUE
     deadband: ServerDeadband | None = None
+    events: Wanted | None = None
 
     @property
     def is_filtered(self) -> bool:
@@ -103,6 +107,10 @@ def samples_per_s(wanted: Iterable[Publishing]) -> float:
 
 def _item(config: OpcUaDevice, index: int, publishing_s: float) -> Item:
     point = config.points[index]
+    if point.wanted is not None:
+        return Item(
+            index, 0.0, point.queue_size or EVENT_QUEUE, point.discard or config.discard, events=point.wanted
+        )
     sampling_s = _first(point.sampling_interval, point.interval, config.sampling_interval, default=config.interval)
     samples = math.ceil(QUEUE_HEADROOM * publishing_s / (sampling_s or FASTEST_S))
     return Item(

@@ -1,11 +1,14 @@
 """What an integrator writes of one variable of an OPC UA server."""
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from edge_agent.driver import Duration, PointModel, StrictModel
+from edge_agent.model import ReadingClass
+from edge_agent_opcua.event import Wanted, parse_event_type
 from edge_agent_opcua.node_id import parse_node_id
 
 MAX_QUEUE = 100_000
@@ -39,6 +42,13 @@ class Discard(StrEnum):
     NEWEST = "newest"
 
 
+class Events(StrEnum):
+    """Which events of a notifier are a point."""
+
+    ALL = "all"
+    ALARMS = "alarms"
+
+
 class ServerDeadband(StrictModel):
     """Changes that the server keeps to itself; one of the two."""
 
@@ -54,6 +64,11 @@ class ServerDeadband(StrictModel):
 
 def _check_node(text: str) -> str:
     parse_node_id(text)
+    return text
+
+
+def _check_event_type(text: str) -> str:
+    parse_event_type(text)
     return text
 
 
@@ -93,9 +108,50 @@ class OpcUaPoint(PointModel):
     server_deadband: ServerDeadband | None = Field(
         default=None, description="Changes that the server keeps to itself; `deadband` is the agent's own."
     )
+    events: Annotated[Events, Field(strict=False)] | None = Field(
+        default=None,
+        description="all or alarms: what `node` tells of (`i=2253`: of the whole server), not its value; "
+        "`class` is then event or alarm, unless it is written.",
+    )
+    event_types: Sequence[Annotated[str, AfterValidator(_check_event_type)]] = Field(
+        default=(),
+        description="Of these types and what is below them only: names such as AlarmConditionType, or node ids.",
+    )
+    severity_min: int = Field(
+        default=0, ge=0, le=1000, description="Less severe events are left out, but not the end of what was told."
+    )
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """Which events are this point; None if it is a variable."""
+        if self.events is None:
+            return None
+        types = tuple(map(parse_event_type, self.event_types))
+        return Wanted(self.events is Events.ALARMS, self.severity_min, types)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_of_events(cls, written: Any) -> Any:
+        if not isinstance(written, dict) or written.get("events") not in list(Events):
+            return written
+        is_alarms = written["events"] == Events.ALARMS
+        return {"class": ReadingClass.ALARM if is_alarms else ReadingClass.EVENT, "mode": Mode.SUBSCRIBE} | written
+
+    @model_validator(mode="after")
+    def _check_events(self) -> Self:
+        unused = sorted((EVENT_KEYS if self.events is None else VALUE_KEYS) & self.model_fields_set)
+        if unused:
+            what = "without `events:`" if self.events is None else "of events: all of them arrive"
+            raise ValueError(f"{', '.join(unused)} has no meaning {what}")
+        if self.events is not None and self.mode is not Mode.SUBSCRIBE:
+            raise ValueError("events can only be subscribed to: leave `mode:` out")
+        return self
 
 
 SUBSCRIPTION_KEYS = frozenset(
     {"sampling_interval", "publishing_interval", "queue_size", "discard", "trigger", "server_deadband"}
 )
 """They mean nothing for a point that is polled only."""
+EVENT_KEYS = frozenset({"event_types", "severity_min"})
+VALUE_KEYS = frozenset({"deadband", "interval", "sampling_interval", "server_deadband", "trigger"})
+"""They mean nothing for events."""

@@ -11,6 +11,8 @@ from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ExchangeError
+from edge_agent_opcua.event_filter import event_filter
+from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item
 from edge_agent_opcua.point import Discard, Trigger
 from edge_agent_opcua.profiles import AUTO, MAX_OPERATIONS, PROFILES, Profile, detect
@@ -126,7 +128,7 @@ class Services:
             params = ua.CreateMonitoredItemsParameters(
                 SubscriptionId=subscription_id,
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
-                ItemsToCreate=[_create(item, node_id) for item, node_id in part],
+                ItemsToCreate=[self._create(item, node_id) for item, node_id in part],
             )
             results: Sequence[Any] = await self.client.uaclient.create_monitored_items(params)
             return results
@@ -165,26 +167,37 @@ class Services:
                 lifetime_s = self.client.secure_channel_timeout / 1e3
                 self.renew_at_s = self._clock.monotonic_s() + RENEW_AFTER * lifetime_s
 
+    def find(self, node: NodeAddress) -> Any:
+        """Return the library's node id; None where the server lacks the namespace."""
+        index = node.index_in(self.namespaces)
+        return None if index is None else ua.NodeId(node.identifier, index)
 
-def _create(item: Item, node_id: Any) -> Any:
-    params = ua.MonitoringParameters(
-        ClientHandle=item.point,
-        SamplingInterval=item.sampling_s * 1e3,
-        QueueSize=item.queue_size,
-        DiscardOldest=item.discard is Discard.OLDEST,
-    )
-    if item.is_filtered:
-        kind, width = ua.DeadbandType.None_, 0.0
-        if item.deadband is not None:
-            is_percent = bool(item.deadband.percent)
-            kind = ua.DeadbandType.Percent if is_percent else ua.DeadbandType.Absolute
-            width = item.deadband.percent if is_percent else item.deadband.absolute
-        params.Filter = ua.DataChangeFilter(_TRIGGERS[item.trigger], kind, width)
-    return ua.MonitoredItemCreateRequest(
-        ItemToMonitor=ua.ReadValueId(NodeId=node_id, AttributeId=ua.AttributeIds.Value),
-        MonitoringMode=ua.MonitoringMode.Reporting,
-        RequestedParameters=params,
-    )
+    def _create(self, item: Item, node_id: Any) -> Any:
+        params = ua.MonitoringParameters(
+            ClientHandle=item.point,
+            SamplingInterval=item.sampling_s * 1e3,
+            QueueSize=item.queue_size,
+            DiscardOldest=item.discard is Discard.OLDEST,
+        )
+        if item.events is not None:
+            params.Filter = event_filter([self.find(each) for each in item.events.types])
+        elif item.is_filtered:
+            params.Filter = _data_filter(item)
+        kind = ua.AttributeIds.Value if item.events is None else ua.AttributeIds.EventNotifier
+        return ua.MonitoredItemCreateRequest(
+            ItemToMonitor=ua.ReadValueId(NodeId=node_id, AttributeId=kind),
+            MonitoringMode=ua.MonitoringMode.Reporting,
+            RequestedParameters=params,
+        )
+
+
+def _data_filter(item: Item) -> Any:
+    kind, width = ua.DeadbandType.None_, 0.0
+    if item.deadband is not None:
+        is_percent = bool(item.deadband.percent)
+        kind = ua.DeadbandType.Percent if is_percent else ua.DeadbandType.Absolute
+        width = item.deadband.percent if is_percent else item.deadband.absolute
+    return ua.DataChangeFilter(_TRIGGERS[item.trigger], kind, width)
 
 
 def _limit(told: object) -> int:

@@ -19,10 +19,12 @@ from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
+from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.cross_check import CrossCheck
 from edge_agent_opcua.decode import DataValue, Decoder
+from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
@@ -42,7 +44,9 @@ def _bad(status: int) -> Any:
 _NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of that URI
 
 
-async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context) -> "OpcUaSession":
+async def open_session(
+    config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context, conditions: Conditions
+) -> "OpcUaSession":
     """Connect, log in, learn the server's namespaces and limits, and subscribe.
 
     Raises:
@@ -50,7 +54,8 @@ async def open_session(config: OpcUaDevice, nodes: Sequence[NodeAddress], contex
 
     On cancellation nothing stays open.
     """
-    session = OpcUaSession(config, nodes, context.clock, await open_connection(config, context))
+    client = await open_connection(config, context)
+    session = OpcUaSession(config, nodes, conditions, context.clock, client)
     try:
         await session.prepare(subscriptions(config))
     except DriverError:
@@ -69,7 +74,9 @@ class OpcUaSession:
         client: the library's, used by this session alone.
     """
 
-    def __init__(self, config: OpcUaDevice, nodes: Sequence[NodeAddress], clock: Clock, client: Any) -> None:
+    def __init__(
+        self, config: OpcUaDevice, nodes: Sequence[NodeAddress], conditions: Conditions, clock: Clock, client: Any
+    ) -> None:
         self.client = client
         self._device = DeviceId(config.id)
         self._url = config.url
@@ -82,6 +89,7 @@ class OpcUaSession:
         self._clock = clock
         self._services = Services(client, config.url, clock)
         self._decoder = Decoder()
+        self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = nodes
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
@@ -125,6 +133,8 @@ class OpcUaSession:
 
     async def run(self, emit: Emit) -> None:
         await self._emit_statuses(emit, self._retries.statuses)
+        self._begin_events(self._of_point)
+        await self._events.refresh(emit)
         now_s = self._clock.monotonic_s()
         for subscription in self._subscriptions.values():
             subscription.heard_s = now_s
@@ -159,12 +169,12 @@ class OpcUaSession:
 
     def find(self, node: NodeAddress) -> Any:
         """Return the library's node id of any other node; None where the server lacks the namespace."""
-        return _node_id(node, self._services.namespaces)
+        return self._services.find(node)
 
     @property
     def overflows(self) -> int:
         """Readings that came with the Overflow bit so far."""
-        return self._decoder.overflows
+        return self._decoder.overflows + self._events.overflows
 
     async def _listen(self, emit: Emit) -> NoReturn:
         """Keep one publish request outstanding and take what comes, in the order in which it comes.
@@ -181,6 +191,7 @@ class OpcUaSession:
                 acknowledgements = await self._take(told, emit)
                 await self._try_again(emit)
                 await self._cross_check(emit)
+                await self._refresh_events(emit)
                 # The server could say nothing while nobody listened.
                 took_s = self._clock.monotonic_s() - began_s
                 for subscription in self._subscriptions.values():
@@ -212,7 +223,11 @@ class OpcUaSession:
         if lost:
             raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {sequence} are missing")
         if not data:
+            await self._events.settle(subscription.number, emit)
             return []
+        events = list(_events(subscription, data))
+        if events:
+            await self._events.take(subscription.number, events, emit)
         columns = self._decoder.columns(time_ns, self._changes(subscription, data))
         if columns:
             self._check.note(columns)
@@ -251,6 +266,7 @@ class OpcUaSession:
         now_s = self._clock.monotonic_s()
         for point in set(points) - rejected.keys():
             self._retries.passed(point)
+        self._begin_events(set(points) - rejected.keys())
         return {point: status for point, status in rejected.items() if self._retries.failed(point, status, now_s)}
 
     async def _cross_check(self, emit: Emit) -> None:
@@ -271,6 +287,18 @@ class OpcUaSession:
             await emit(ReadingBatch(self._device, time_ns, tuple(filter(len, columns))))
             await self._ask_anew(sorted(kept))
 
+    def _begin_events(self, points: Iterable[int]) -> None:
+        """Points are asked for anew: those that are events have their conditions refreshed."""
+        for point in points:
+            subscription = self._of_point[point]
+            if subscription.items[point].events is not None and point in subscription.reported:
+                self._events.begin(subscription.number, [point])
+
+    async def _refresh_events(self, emit: Emit) -> None:
+        with whole_session(self._url, "refreshing conditions"):
+            async with asyncio.timeout(self._patience_s):
+                await self._events.refresh(emit)
+
     async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
         """Ask that items be reported; return the statuses of those that are not."""
         known = [item for item in items if self._node_ids[item.point] is not None]
@@ -279,7 +307,7 @@ class OpcUaSession:
         return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
     def _resolve(self) -> None:
-        self._node_ids = [_node_id(node, self._services.namespaces) for node in self._nodes]
+        self._node_ids = [self._services.find(node) for node in self._nodes]
 
     async def _emit_statuses(self, emit: Emit, statuses: Mapping[int, int]) -> None:
         """Report points that have a status and no value."""
@@ -304,13 +332,16 @@ class OpcUaSession:
         return refused
 
 
+def _events(subscription: Subscription, data: Iterable[Any]) -> Iterable[Any]:
+    for part in data:
+        if isinstance(part, ua.EventNotificationList):
+            for fields in part.Events:
+                if fields.ClientHandle in subscription.reported:
+                    yield fields
+
+
 def _refused(columns: Iterable[Column]) -> Iterable[int]:
     for column in columns:
         for point, status in zip(column.points, column.statuses or (), strict=False):
             if status in NEVER:
                 yield point
-
-
-def _node_id(node: NodeAddress, namespaces: Sequence[str]) -> Any:
-    index = node.index_in(namespaces)
-    return None if index is None else ua.NodeId(node.identifier, index)

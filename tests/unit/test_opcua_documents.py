@@ -7,6 +7,8 @@ import yaml
 import edge_agent_opcua
 from edge_agent.driver import DeviceModel, PointModel
 from edge_agent_opcua.config import OpcUaDevice
+from edge_agent_opcua.event import FIELDS, TYPES
+from edge_agent_opcua.plan import EVENT_QUEUE
 from edge_agent_opcua.point import OpcUaPoint
 from edge_agent_opcua.profiles import PROFILES
 
@@ -41,3 +43,10 @@ def test_every_key_of_a_subscription_is_in_a_table() -> None:
 def test_every_profile_is_in_the_table_with_its_source() -> None:
     for name, profile in PROFILES.items():
         assert f"| `{name}` | {profile.max_operations} | {profile.source} |\n" in README
+
+
+def test_every_field_and_type_of_events_is_in_a_table() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("|")]
+    for name in [*(field.key for field in FIELDS), *TYPES]:
+        assert any(f"`{name}`" in row for row in rows), f"{name} is in no table"
+    assert f"default {EVENT_QUEUE})" in README

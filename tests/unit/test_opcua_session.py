@@ -11,6 +11,7 @@ from asyncua import Client, ua
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import ReadingBatch
 from edge_agent.testing.fakes import FakeClock, FakeContext
+from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import open_connection
 from edge_agent_opcua.plan import addresses, reads, subscriptions
@@ -115,7 +116,7 @@ def config(count: int = 3, **keys: Any) -> OpcUaDevice:
 
 
 async def prepared(server: FakeServer, device: OpcUaDevice, clock: FakeClock | None = None) -> OpcUaSession:
-    session = OpcUaSession(device, addresses(device), clock or FakeClock(), server)
+    session = OpcUaSession(device, addresses(device), Conditions({}, {}), clock or FakeClock(), server)
     await session.prepare(subscriptions(device))
     return session
 

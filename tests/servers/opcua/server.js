@@ -31,6 +31,7 @@ const options = {
     ...JSON.parse(process.argv[2] || "{}"),
 };
 
+const addAlarms = require("./alarms.js");
 const addWritable = require("./writable.js");
 
 const load = createRequire(path.join(options.modules, "package.json"));
@@ -148,7 +149,7 @@ function addChanging(add) {
 }
 
 // Sessions and nodes come and go while the server runs.
-function carryOut(server, order) {
+function carryOut(server, alarms, order) {
     const { addressSpace } = server.engine;
     const namespace = addressSpace.getNamespace("http://example.com/cnc");
     const find = (name) => namespace.findNode(`s=${name}`);
@@ -176,6 +177,8 @@ function carryOut(server, order) {
             now: server.engine.currentSessionCount,
             ever: server.engine.serverDiagnosticsSummary.cumulatedSessionCount,
         };
+    } else {
+        alarms[order.do](order);
     }
     return {};
 }
@@ -215,13 +218,17 @@ async function main() {
         server.engine.addressSpace.registerNamespace(`http://example.com/filler/${i}`);
     }
     addVariables(server.engine.addressSpace);
+    const alarms = addAlarms(
+        server.engine.addressSpace.getNamespace("http://example.com/cnc"), server.engine.addressSpace,
+        { DataType, StatusCodes },
+    );
     await server.start();
 
     const orders = readline.createInterface({ input: process.stdin });
     orders.on("close", () => process.exit(0));
     orders.on("line", (line) => {
         const order = JSON.parse(line);
-        process.stdout.write(`${JSON.stringify(carryOut(server, order))}\n`);
+        process.stdout.write(`${JSON.stringify(carryOut(server, alarms, order))}\n`);
     });
     process.stdout.write(`${JSON.stringify({ port })}\n`);
 }

@@ -1,0 +1,180 @@
+"""The events of one session: each becomes a reading; conditions are refreshed where some may be missing."""
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+from asyncua import ua
+
+from edge_agent.clock import Clock
+from edge_agent.driver import Emit
+from edge_agent.model import Column, DataType, DeviceId, Quality, ReadingBatch
+from edge_agent_opcua.conditions import Conditions
+from edge_agent_opcua.decode import OVERFLOW
+from edge_agent_opcua.event import (
+    CONDITION,
+    QUEUE_OVERFLOW,
+    REFRESH_END,
+    REFRESH_REQUIRED,
+    REFRESH_START,
+    Event,
+    decode,
+    name_of,
+    to_text,
+)
+from edge_agent_opcua.services import Services
+from edge_agent_opcua.translation import whole_session
+
+MAX_NAMES = 10_000  # of types of events that are remembered
+_CONDITION_REFRESH = 3875  # OPC 10000-9 §5.5.7; the identifier: NodeIds.csv of the standard
+
+
+class _Readings:
+    """Readings of one batch, in the order of their events."""
+
+    def __init__(self, time_ns: int) -> None:
+        self.time_ns = time_ns
+        self._points: list[int] = []
+        self._texts: list[str] = []
+        self._statuses: list[int] = []
+        self._offsets_ns: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, point: int, text: str, status: int = 0, time_ns: int | None = None) -> None:
+        self._points.append(point)
+        self._texts.append(text)
+        self._statuses.append(status)
+        self._offsets_ns.append(0 if time_ns is None else time_ns - self.time_ns)
+
+    def batch(self, device: DeviceId) -> ReadingBatch:
+        statuses = array("I", self._statuses) if any(self._statuses) else None
+        offsets_ns = array("q", self._offsets_ns)
+        column = Column(DataType.STRING, array("H", self._points), self._texts, statuses, offsets_ns)
+        return ReadingBatch(device, self.time_ns, (column,))
+
+
+class EventStream:
+    """Made for each session.
+
+    Attributes:
+        overflows: how often the server said that its queue gave up events.
+    """
+
+    def __init__(
+        self, device: DeviceId, url: str, services: Services, conditions: Conditions, clock: Clock
+    ) -> None:
+        self.overflows = 0
+        self._device = device
+        self._url = url
+        self._services = services
+        self._conditions = conditions
+        self._clock = clock
+        self._names: dict[Any, str] = {}
+        self._due: dict[int, set[int]] = {}
+        self._waiting: dict[int, set[int]] = {}
+        conditions.lost()
+
+    def begin(self, subscription: int, points: Iterable[int]) -> None:
+        """Points of a subscription are reported, anew or for the first time: refresh their conditions."""
+        self._due.setdefault(subscription, set()).update(points)
+
+    async def take(self, subscription: int, lists: Iterable[Any], emit: Emit) -> None:
+        """Report the events of one notification.
+
+        On cancellation what was not reported of conditions is told by the next refresh.
+
+        Args:
+            subscription: the server's number.
+            lists: the library's EventFieldLists.
+            emit: as of ``Session.run``.
+        """
+        readings = _Readings(self._clock.now_ns())
+        for fields in lists:
+            event = decode(fields.EventFields or (), self._services.namespaces)
+            await self._take(subscription, int(fields.ClientHandle), event, readings)
+        await self._emit(readings, emit)
+
+    async def settle(self, subscription: int, emit: Emit) -> None:
+        """The server has no more to say: a refresh that it has not ended is over all the same."""
+        readings = _Readings(self._clock.now_ns())
+        for point in self._waiting.pop(subscription, ()):
+            self._conditions.abandon(point)
+            readings.add(point, to_text("InSync", {}))
+        await self._emit(readings, emit)
+
+    async def refresh(self, emit: Emit) -> None:
+        """Ask for the conditions, where it is due."""
+        for subscription in list(self._due):
+            with whole_session(self._url, "refreshing conditions"):
+                status = await self._ask(subscription)
+            if status == ua.StatusCodes.BadRefreshInProgress:
+                continue  # another client's: with the next notification
+            points = self._due.pop(subscription)
+            if ua.StatusCode(status).is_good():
+                self._waiting.setdefault(subscription, set()).update(points)
+                continue
+            readings = _Readings(self._clock.now_ns())
+            for point in points:
+                readings.add(point, to_text("InSync", {}))
+            await self._emit(readings, emit)
+
+    async def _take(self, subscription: int, point: int, event: Event, readings: _Readings) -> None:
+        kind = event.standard_type
+        if kind == REFRESH_START:
+            self._conditions.begin(point)
+        elif kind == REFRESH_END:
+            self._end(subscription, point, readings)
+        elif kind == REFRESH_REQUIRED:
+            self.begin(subscription, [point])
+        elif kind == QUEUE_OVERFLOW:
+            self.overflows += 1
+            self.begin(subscription, [point])
+            readings.add(point, to_text("EventQueueOverflowEventType", event.fields), OVERFLOW, event.time_ns)
+        else:
+            name = await self._name(event.type_id)
+            if self._conditions.take(point, name, event):
+                readings.add(point, to_text(name, event.fields), Quality.GOOD, event.time_ns)
+
+    def _end(self, subscription: int, point: int, readings: _Readings) -> None:
+        waiting = self._waiting.get(subscription, set())
+        if point not in waiting:  # another client's refresh: whether all of it was sent here, nobody knows
+            self._conditions.abandon(point)
+            return
+        waiting.remove(point)
+        for told in self._conditions.end(point):
+            fields = dict(told)
+            readings.add(point, to_text(str(fields.pop("event_type")), fields), Quality.UNCERTAIN)
+        readings.add(point, to_text("InSync", {"retained": self._conditions.retained(point)}))
+
+    async def _emit(self, readings: _Readings, emit: Emit) -> None:
+        try:
+            if len(readings):
+                await emit(readings.batch(self._device))
+        except BaseException:
+            self._conditions.undo()
+            raise
+        self._conditions.keep()
+
+    async def _ask(self, subscription: int) -> int:
+        number = ua.Variant(subscription, ua.VariantType.UInt32)
+        request = ua.CallMethodRequest(ua.NodeId(CONDITION), ua.NodeId(_CONDITION_REFRESH), [number])
+        results = await self._services.client.uaclient.call([request])
+        return int(results[0].StatusCode.value)
+
+    async def _name(self, type_id: Any) -> str:
+        """Return what a type of events is called; each is asked for once."""
+        if type_id is None:
+            return "BaseEventType"
+        known = self._names.get(type_id)
+        if known is None:
+            with whole_session(self._url, "asking for a type of events"):
+                (told,) = await self._services.client.uaclient.read_attributes(
+                    [type_id], ua.AttributeIds.BrowseName
+                )
+            is_told = told.Value is not None and isinstance(told.Value.Value, ua.QualifiedName)
+            known = told.Value.Value.Name if is_told else name_of(type_id, self._services.namespaces)
+            if len(self._names) < MAX_NAMES:
+                self._names[type_id] = known
+        return known
