@@ -11,6 +11,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.collect.context import DeviceContext, driver_directory
 from edge_agent.collect.expiry import Expiries
 from edge_agent.collect.line import Lines
+from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.config.options import AgentOptions
 from edge_agent.current import Current, DevicePhase
@@ -20,6 +21,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.model.quality import quality_name
 from edge_agent.ops.actions import Actions
 from edge_agent.ops.clock_watch import ClockWatch
+from edge_agent.ops.device_actions import DeviceActions
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
@@ -146,7 +148,7 @@ class Agent:
             "insecure": list(self.options.insecure),
             "outbox": self._outbox.summary() if self._outbox else None,
             "publishers": [publisher.summary() for publisher in self._publishers],
-            "devices": [self._device_status(position) for position in range(len(self.options.devices))],
+            "devices": [self._device_status(device) for device in self.options.devices],
         }
 
     def status_line(self) -> str:
@@ -231,7 +233,7 @@ class Agent:
             for device in self.options.devices
         ]
         LineLoans(self.options.devices, contexts, lines).offer(self.actions)
-        return [
+        supervisors = [
             DeviceSupervisor(
                 device,
                 context,
@@ -243,6 +245,12 @@ class Agent:
             )
             for device, context in zip(self.options.devices, contexts, strict=True)
         ]
+        told = {device.id: device for device in self.options.devices}
+        DeviceActions(
+            {supervisor.device: supervisor for supervisor in supervisors},
+            lambda device: self._device_status(told[device]),
+        ).offer(self.actions)
+        return supervisors
 
     def _make_publishers(self, outbox: Outbox) -> list[Publisher]:
         return [
@@ -258,8 +266,7 @@ class Agent:
             for publisher in self.options.publishers
         ]
 
-    def _device_status(self, position: int) -> dict[str, object]:
-        options = self.options.devices[position]
+    def _device_status(self, options: DeviceOptions) -> dict[str, object]:
         current = self.current.get(options.id)
         if current is None:
             return {"id": options.id, "phase": DevicePhase.CONNECTING.value}

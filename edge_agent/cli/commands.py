@@ -63,13 +63,44 @@ def status(
         Path | None,
         typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="ID", help="Show the values of this device.")] = "",
     as_json: Json = False,
 ) -> None:
     """Show the running agent: devices, outbox, publishers."""
     from edge_agent.cli.status import show_status
 
-    show_status(config, socket, device, as_json=as_json)
+    show_status(config, socket, as_json=as_json)
+
+
+@app.command()
+def devices(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Show this one: values, requests, and what was learned of it.")
+    ] = "",
+    *,
+    config: Annotated[
+        Path | None, typer.Option(metavar="CONFIG", help="Ask the agent that runs with this YAML file.")
+    ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
+    ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Forget what NAME refuses and what was learned of it: it is searched anew."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the devices of the running agent, or all that it knows of one."""
+    from edge_agent.cli import devices as device
+
+    if forget and not name:
+        raise typer.BadParameter("needs the NAME of a device", param_hint="--forget")
+    if forget:
+        device.forget(config, socket, name, as_json=as_json)
+    elif name:
+        device.show_device(config, socket, name, as_json=as_json)
+    else:
+        device.show_devices(config, socket, as_json=as_json)
 
 
 @app.command()

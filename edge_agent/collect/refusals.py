@@ -82,6 +82,7 @@ class Refusals:
         """Forget all of them."""
         self.passed(tuple(self._statuses))
         self._state.pop(KEY, None)
+        self._is_changed = False
 
     def is_due(self, index: int, now_s: float) -> bool:
         """Return whether a point is asked for; one that is not refused always is."""

@@ -25,6 +25,7 @@ from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
 from edge_agent.model import Column, DataType, DeviceId, PointTable, Quality, ReadingBatch, is_bad
+from edge_agent.model.quality import quality_name
 from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,51 @@ class DeviceSupervisor:
     def device(self) -> DeviceId:
         """Which one."""
         return self._options.id
+
+    def known(self) -> dict[str, object]:
+        """Return what was planned and learned, as JSON-ready data."""
+        names, now_ns, now_s = self._options.table.names, self._clock.now_ns(), self._clock.monotonic_s()
+
+        def due_ns(due_s: float) -> int:
+            return now_ns + round((due_s - now_s) * 1e9)
+
+        return {
+            "now_ns": now_ns,
+            "plan": [
+                {"request": str(request), "interval_s": self._options.intervals_s[request.points[0]]}
+                for plan in self._plans
+                for request in plan
+            ],
+            "refused": [
+                {
+                    "point": names[point],
+                    "reason": quality_name(self._refused.status(point)),
+                    "due_ns": due_ns(self._refused.due_s(point)),
+                }
+                for point in sorted(self._refused)
+            ],
+            "silent": [
+                {"points": [names[point] for point in points], "failures": failures, "due_ns": due_ns(due_s)}
+                for points, failures, due_s in self._unanswered.known()
+            ],
+            "learned": self._learned(),
+        }
+
+    def forget(self) -> dict[str, object]:
+        """Forget what was learned, so that the next poll asks for everything again; return what it was."""
+        forgotten = {
+            "refused": len(self._refused),
+            "silent": len(list(self._unanswered.known())),
+            "learned": self._learned(),
+        }
+        self._refused.forget()
+        self._told_refused.clear()
+        self._unanswered.keep_to(())
+        self._context.state.clear()
+        self._plans, self._planned_for = [], None
+        self._metrics.refused_points.set(0)
+        _log.info("what was learned is forgotten", extra={"device": self._options.id})
+        return forgotten
 
     async def run(self) -> None:
         """Collect until cancelled; on cancellation the session is closed within ``close_timeout_s``.
@@ -180,7 +226,7 @@ class DeviceSupervisor:
     def _plan(self, device: Device, groups: Sequence[Sequence[int]]) -> None:
         """Plan again if something was learned; exchanges for which nothing changes stay the same objects."""
         refused = frozenset(self._refused)
-        learned = {key: text for key, text in self._context.state.items() if key != REFUSALS_KEY}
+        learned = self._learned()
         if self._planned_for == (refused, learned):
             return
         self._planned_for = refused, learned
@@ -190,6 +236,9 @@ class DeviceSupervisor:
         ]:
             self._plans = plans
             self._unanswered.keep_to([request for plan in plans for request in plan])
+
+    def _learned(self) -> dict[str, str]:
+        return {key: text for key, text in self._context.state.items() if key != REFUSALS_KEY}
 
     async def _cycle(self, session: Session, plan: Sequence[Request], interval_s: float) -> None:
         """Ask what is due, and one thing at least if nothing else was asked: a loss must not go unnoticed.

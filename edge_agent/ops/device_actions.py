@@ -1,0 +1,48 @@
+"""What the agent knows of one device, and forgetting it, over the control socket.
+
+Two actions, each with the argument ``device``: ``device`` answers its state, values, plan and what was learned of
+it; ``forget`` forgets what was learned, so that the device is searched anew, and answers how much that was.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge_agent.collect.supervisor import DeviceSupervisor
+from edge_agent.errors import EdgeAgentError
+from edge_agent.model import DeviceId
+from edge_agent.ops.actions import Actions, text_of
+
+
+class DeviceActions:
+    """The devices of one agent.
+
+    Args:
+        supervisors: by id of the device.
+        status: returns what ``/status`` says of a device.
+    """
+
+    def __init__(
+        self, supervisors: Mapping[DeviceId, DeviceSupervisor], status: Callable[[DeviceId], dict[str, object]]
+    ) -> None:
+        self._supervisors = supervisors
+        self._status = status
+
+    def offer(self, actions: Actions) -> None:
+        """Let them be asked for."""
+        actions.add("device", self._tell)
+        actions.add("forget", self._forget)
+
+    async def _tell(self, arguments: dict[str, Any]) -> object:
+        supervisor = self._asked(arguments)
+        return self._status(supervisor.device) | supervisor.known()
+
+    async def _forget(self, arguments: dict[str, Any]) -> object:
+        return self._asked(arguments).forget()
+
+    def _asked(self, arguments: dict[str, Any]) -> DeviceSupervisor:
+        name = text_of(arguments, "device")
+        for device, supervisor in self._supervisors.items():
+            if device == name:
+                return supervisor
+        known = ", ".join(self._supervisors) or "none"
+        raise EdgeAgentError(f"the agent has no device {name!r}; it has {known}")
