@@ -26,6 +26,7 @@ from edge_agent.ops.http import OpsServer
 from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
 from edge_agent.ops.systemd import Notifier
+from edge_agent.outbox.losses import at_device
 from edge_agent.outbox.store import Outbox
 from edge_agent.publish.publisher import Publisher
 
@@ -238,6 +239,7 @@ class Agent:
                 device,
                 context,
                 outbox.append,
+                lambda table, lost: outbox.note_losses(at_device(table, lost, outbox.epoch)),
                 self.current.add(device.table),
                 clock=self._clock,
                 metrics=self.metrics,

@@ -154,7 +154,10 @@ class Request(Protocol):
 
 
 Emit = Callable[[ReadingBatch], Awaitable[None]]
-"""Takes a batch that a reporting session produced; waits while the agent cannot take more."""
+"""Takes a batch that a reporting session produced; waits while the agent cannot take more.
+
+What the session found to be missing goes with a batch (``ReadingBatch.lost``), of readings or empty.
+"""
 
 
 class Session(Protocol):

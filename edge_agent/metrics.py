@@ -42,6 +42,12 @@ class Metrics:
         self.overruns = counter("overruns_total", "Polls skipped because the one before was not done.", device)
         self.connects = counter("connects_total", "Sessions established.", device)
         self.losses = counter("device_losses_total", "Sessions lost.", device)
+        self.device_gaps = counter("device_gaps_total", "Times that a device lost readings, or may have.", device)
+        self.device_lost = counter(
+            "device_lost_readings_total",
+            "Readings that a device lost before the agent had them, at least.",
+            device,
+        )
         self.driver_crashes = counter("driver_crashes_total", "Unexpected exceptions out of a driver.", device)
         self.last_reading = gauge("last_reading_timestamp_seconds", "Time of the last reading.", device)
         self.certificate_expires = gauge(

@@ -9,6 +9,7 @@ from edge_agent.driver import Context, Session, Writer
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.plan import Read, addresses, polled_points, reads, reported_points
+from edge_agent_opcua.resumption import Past
 
 _SESSION = "edge_agent_opcua.session"
 _WRITER = "edge_agent_opcua.writer"
@@ -26,6 +27,7 @@ class Device:
         wanted = ((index, point, point.wanted) for index, point in enumerate(config.points))
         notifiers = {index: (f"{point.name} {point.node}", it) for index, point, it in wanted if it is not None}
         self._conditions = Conditions(context.state, notifiers)
+        self._past = Past()
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> Sequence[Read]:
         return reads(self._nodes, points, refused)
@@ -34,7 +36,9 @@ class Device:
         # asyncua takes most of a second to import: where a device needs it only, and on a thread, for the second
         # device too, which waits there until the first one has imported it.
         session = await asyncio.to_thread(importlib.import_module, _SESSION)
-        opened: Session = await session.open_session(self._config, self._nodes, self._context, self._conditions)
+        opened: Session = await session.open_session(
+            self._config, self._nodes, self._context, self._conditions, self._past
+        )
         return opened
 
 

@@ -17,17 +17,18 @@ from asyncua import ua
 from edge_agent.clock import Clock
 from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, DriverError
-from edge_agent.model import Column, DeviceId, Quality, ReadingBatch, is_bad
+from edge_agent.model import Column, DeviceId, LossReason, Lost, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.cross_check import CrossCheck
-from edge_agent_opcua.decode import DataValue, Decoder
+from edge_agent_opcua.decode import OVERFLOW, DataValue, Decoder
 from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
+from edge_agent_opcua.resumption import Past, Resumption
 from edge_agent_opcua.retries import NEVER, Retries
 from edge_agent_opcua.revisions import Revisions
 from edge_agent_opcua.services import Services
@@ -45,7 +46,7 @@ _NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of t
 
 
 async def open_session(
-    config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context, conditions: Conditions
+    config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context, conditions: Conditions, past: Past
 ) -> "OpcUaSession":
     """Connect, log in, learn the server's namespaces and limits, and subscribe.
 
@@ -55,7 +56,7 @@ async def open_session(
     On cancellation nothing stays open.
     """
     client = await open_connection(config, context)
-    session = OpcUaSession(config, nodes, conditions, context.clock, client)
+    session = OpcUaSession(config, nodes, conditions, past, context.clock, client)
     try:
         await session.prepare(subscriptions(config))
     except DriverError:
@@ -75,7 +76,13 @@ class OpcUaSession:
     """
 
     def __init__(
-        self, config: OpcUaDevice, nodes: Sequence[NodeAddress], conditions: Conditions, clock: Clock, client: Any
+        self,
+        config: OpcUaDevice,
+        nodes: Sequence[NodeAddress],
+        conditions: Conditions,
+        past: Past,
+        clock: Clock,
+        client: Any,
     ) -> None:
         self.client = client
         self._device = DeviceId(config.id)
@@ -87,6 +94,9 @@ class OpcUaSession:
         self._margin_s = config.timeout
         self._patience_s = config.connect_timeout
         self._clock = clock
+        self._past = past
+        self._asked_ns = self._checked_ns = 0
+        self._resumption = Resumption()
         self._services = Services(client, config.url, clock)
         self._decoder = Decoder()
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
@@ -106,6 +116,7 @@ class OpcUaSession:
             await self._services.learn(self._profile)
         self._resolve()
         now_s = self._clock.monotonic_s()
+        self._asked_ns = self._checked_ns = self._clock.now_ns()
         for publishing in wanted:
             subscription = Subscription(self._services, self._url, publishing, self._revisions)
             await subscription.create(self._margin_s)
@@ -132,12 +143,13 @@ class OpcUaSession:
         return ReadingBatch(self._device, time_ns, self._decoder.columns(time_ns, pairs))
 
     async def run(self, emit: Emit) -> None:
+        await self._resume(emit)
         await self._emit_statuses(emit, self._retries.statuses)
         self._begin_events(self._of_point)
         await self._events.refresh(emit)
         now_s = self._clock.monotonic_s()
         for subscription in self._subscriptions.values():
-            subscription.heard_s = now_s
+            subscription.heard_s, subscription.heard_ns = now_s, self._asked_ns
         async with together(DriverError) as group:
             for number in self._subscriptions:
                 group.create_task(self._listen(emit), name=f"publish:{self._device}:{number}")
@@ -220,10 +232,15 @@ class OpcUaSession:
         message = told.NotificationMessage
         sequence, data = int(message.SequenceNumber), message.NotificationData or []
         lost = subscription.missed(sequence, is_keep_alive=not data)
+        since_ns, subscription.heard_ns = subscription.heard_ns, time_ns
         if lost:
+            told = Lost(tuple(subscription.reported), since_ns, time_ns, LossReason.MISSED, lost)
+            await emit(ReadingBatch(self._device, time_ns, (), lost=(told,)))
+            self._past.heard_ns = time_ns
             raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {sequence} are missing")
         if not data:
             await self._events.settle(subscription.number, emit)
+            self._past.heard_ns = time_ns
             return []
         events = list(_events(subscription, data))
         if events:
@@ -231,8 +248,22 @@ class OpcUaSession:
         columns = self._decoder.columns(time_ns, self._changes(subscription, data))
         if columns:
             self._check.note(columns)
-            await emit(ReadingBatch(self._device, time_ns, columns, self._note_statuses(columns)))
+            overflown = tuple(_overflown(columns))
+            about = Lost(overflown, since_ns, time_ns, LossReason.OVERFLOW, len(overflown))
+            columns = self._resumption.apply(columns, time_ns)
+            refused = self._note_statuses(columns)
+            await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
+        self._past.heard_ns = time_ns
         return [ua.SubscriptionAcknowledgement(subscription.number, sequence)]
+
+    async def _resume(self, emit: Emit) -> None:
+        """Say that changes since the session before may be missing; what holds comes with the first readings."""
+        points = tuple(self._of_point)
+        if self._past.heard_ns and points:
+            self._resumption.expect(self._variables(points), self._past.heard_ns, self._asked_ns)
+            told = Lost(points, self._past.heard_ns, self._asked_ns, LossReason.OUTAGE)
+            await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
+        self._past.heard_ns = self._asked_ns
 
     def _changes(self, subscription: Subscription, data: Iterable[Any]) -> Iterable[tuple[int, DataValue]]:
         reported = subscription.reported
@@ -253,6 +284,7 @@ class OpcUaSession:
     async def _ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
         """Ask for points as if for the first time; return the statuses, as far as news, of those not reported."""
         rejected: dict[int, int] = {}
+        asked_ns = self._clock.now_ns()
         with whole_session(self._url, "subscribing anew"):
             async with asyncio.timeout(self._patience_s):
                 if any(self._node_ids[point] is None for point in points):
@@ -264,7 +296,9 @@ class OpcUaSession:
                         await subscription.forget(mine)
                         rejected |= await self._monitor(subscription, [subscription.items[it] for it in mine])
         now_s = self._clock.monotonic_s()
-        for point in set(points) - rejected.keys():
+        accepted = set(points) - rejected.keys()
+        self._resumption.expect(self._variables(accepted), self._asked_ns, asked_ns)
+        for point in accepted:
             self._retries.passed(point)
         self._begin_events(set(points) - rejected.keys())
         return {point: status for point, status in rejected.items() if self._retries.failed(point, status, now_s)}
@@ -284,8 +318,14 @@ class OpcUaSession:
             columns = tuple(
                 column.take([i for i, point in enumerate(column.points) if point in kept]) for column in columns
             )
-            await emit(ReadingBatch(self._device, time_ns, tuple(filter(len, columns))))
-            await self._ask_anew(sorted(kept))
+            told = Lost(tuple(sorted(kept)), self._checked_ns, time_ns, LossReason.MISSED, len(kept))
+            await emit(ReadingBatch(self._device, time_ns, tuple(filter(len, columns)), lost=(told,)))
+            await self._ask_anew(told.points)
+        self._checked_ns = time_ns
+
+    def _variables(self, points: Iterable[int]) -> Iterable[int]:
+        """Return those of the reported ``points`` that are not events."""
+        return (point for point in points if self._of_point[point].items[point].events is None)
 
     def _begin_events(self, points: Iterable[int]) -> None:
         """Points are asked for anew: those that are events have their conditions refreshed."""
@@ -338,6 +378,13 @@ def _events(subscription: Subscription, data: Iterable[Any]) -> Iterable[Any]:
             for fields in part.Events:
                 if fields.ClientHandle in subscription.reported:
                     yield fields
+
+
+def _overflown(columns: Iterable[Column]) -> Iterable[int]:
+    for column in columns:
+        for point, status in zip(column.points, column.statuses or (), strict=False):
+            if status & OVERFLOW == OVERFLOW:
+                yield point
 
 
 def _refused(columns: Iterable[Column]) -> Iterable[int]:

@@ -34,6 +34,7 @@ class Subscription:
         number: the server's SubscriptionId.
         silence_s: longer than this it never says nothing.
         heard_s: control time of what it said last; time in which nobody listened does not count.
+        heard_ns: the same in data time.
         reported: monitored item of each point that the server reports.
     """
 
@@ -41,6 +42,7 @@ class Subscription:
         self.number = 0
         self.silence_s = math.inf
         self.heard_s = 0.0
+        self.heard_ns = 0
         self.reported: dict[int, int] = {}
         self.items: Mapping[int, Item] = {item.point: item for item in asked.items}
         self._services = services

@@ -79,7 +79,7 @@ def show_losses(path: Path, device: str, limit: int, *, as_json: bool) -> None:
         typer.echo(json.dumps(entries, ensure_ascii=False))
         return
     table.show(
-        ("device", "class", "publisher", "from", "to", "readings", "rows", "row ids", "reason"),
+        ("device", "class", "publisher", "from", "to", "readings", "rows", "row ids", "reason", "points"),
         (
             (
                 entry["device"],
@@ -91,6 +91,7 @@ def show_losses(path: Path, device: str, limit: int, *, as_json: bool) -> None:
                 entry["rows"] or "",
                 f"{entry['row_first']} to {entry['row_last']}" if entry["row_first"] else "",
                 entry["reason"],
+                ", ".join(entry["points"]) or "any",
             )
             for entry in entries
         ),

@@ -13,6 +13,8 @@ class DeviceMetrics:
         self.up = metrics.device_up.labels(device)
         self.connects = metrics.connects.labels(device)
         self.losses = metrics.losses.labels(device)
+        self.gaps = metrics.device_gaps.labels(device)
+        self.lost_readings = metrics.device_lost.labels(device)
         self.crashes = metrics.driver_crashes.labels(device)
         self.exchanges = metrics.exchanges.labels(device)
         self.exchange_failures = metrics.exchange_failures.labels(device)

@@ -24,7 +24,17 @@ from edge_agent.driver import Context, Device, Remarking, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
-from edge_agent.model import Column, DataType, DeviceId, PointTable, Quality, ReadingBatch, is_bad
+from edge_agent.model import (
+    Column,
+    DataType,
+    DeviceId,
+    LossReason,
+    Lost,
+    PointTable,
+    Quality,
+    ReadingBatch,
+    is_bad,
+)
 from edge_agent.model.quality import quality_name
 from edge_agent.together import together
 
@@ -33,11 +43,16 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 STABLE_AFTER_S = 10.0
 """A session that was shorter does not shorten the next pause: a device that drops each one is not stormed."""
+NAMED_IN_LOG = 5
 CRASHES_ALLOWED = 5
 CRASH_WINDOW_S = 3600.0
 
 Sink = Callable[[PointTable, ReadingBatch], Awaitable[None]]
 """Takes readings towards the outbox; waits while it cannot take more."""
+
+
+Lose = Callable[[PointTable, Lost], None]
+"""Takes note of what a device lost, for a gap record."""
 
 
 class DeviceSupervisor:
@@ -46,6 +61,7 @@ class DeviceSupervisor:
     Args:
         context: lent to the driver.
         sink: where readings go; ``Outbox.append``.
+        lose: where losses at the device go.
         current: this device's part of the present.
         random: source of jitter, floats in [0, 1).
     """
@@ -55,6 +71,7 @@ class DeviceSupervisor:
         options: DeviceOptions,
         context: Context,
         sink: Sink,
+        lose: Lose,
         current: DeviceCurrent,
         *,
         clock: Clock,
@@ -64,6 +81,7 @@ class DeviceSupervisor:
         self._options = options
         self._context = context
         self._sink = sink
+        self._lose = lose
         self._current = current
         self._clock = clock
         self._metrics = DeviceMetrics(metrics, options)
@@ -82,6 +100,7 @@ class DeviceSupervisor:
         self._failures = 0
         self._asked_s = clock.monotonic_s()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
+        self._gaps = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
 
@@ -357,6 +376,10 @@ class DeviceSupervisor:
         self._tell_refused(batch.refused)
 
     async def _take(self, batch: ReadingBatch) -> None:
+        for lost in batch.lost:
+            self._note_lost(lost)
+        if not len(batch):
+            return
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
             self._found()
             await self._pass_on_refused(_statuses(batch).keys())
@@ -376,6 +399,16 @@ class DeviceSupervisor:
             statuses = array("I", map(self._refused.status, points))
             column = Column(DataType.NULL, points, None, statuses)
             await self._pass_on(ReadingBatch(self._options.id, self._clock.now_ns(), (column,)))
+
+    def _note_lost(self, lost: Lost) -> None:
+        """Say that the device lost readings: the first time in the log, each time as a gap record."""
+        self._metrics.gaps.inc()
+        self._metrics.lost_readings.inc(lost.readings)
+        self._lose(self._options.table, lost)
+        if lost.reason is not LossReason.OUTAGE:  # the loss of the session is in the log
+            names = [self._options.table.names[index] for index in lost.points[:NAMED_IN_LOG]]
+            told = "the device lost readings; see `edge-agent outbox losses`"
+            self._gaps.failed(told, reason=lost.reason.value, readings=lost.readings, points=names)
 
     def _found(self) -> None:
         """Readings flow: the device is there."""

@@ -2,6 +2,7 @@
 
 from edge_agent.model.batch import Column, ReadingBatch
 from edge_agent.model.ids import DeviceId, GatewayId, PointName, PublisherId, check_id
+from edge_agent.model.loss import LossReason, Lost
 from edge_agent.model.point import DataType, Deadband, Point, PointTable, ReadingClass
 from edge_agent.model.quality import Quality, is_bad, is_good
 
@@ -11,6 +12,8 @@ __all__ = [
     "Deadband",
     "DeviceId",
     "GatewayId",
+    "LossReason",
+    "Lost",
     "Point",
     "PointName",
     "PointTable",

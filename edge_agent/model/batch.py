@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edge_agent.model.ids import DeviceId
+from edge_agent.model.loss import Lost
 from edge_agent.model.point import DataType
 
 
@@ -63,12 +64,14 @@ class ReadingBatch:
         columns: at most a few; one per data type present.
         refused: point indexes that the device said it will never give as configured. They also have a Bad
             status in a column; the supervisor plans again without them in shared requests.
+        lost: what the session found to be missing. A batch may tell that alone, without a reading.
     """
 
     device: DeviceId
     time_ns: int
     columns: tuple[Column, ...]
     refused: frozenset[int] = frozenset()
+    lost: tuple[Lost, ...] = ()
 
     def __len__(self) -> int:
         return sum(map(len, self.columns))

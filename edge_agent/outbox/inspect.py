@@ -1,5 +1,6 @@
 """Looks into an outbox from outside, beside a running agent: reads only, each query a transaction of its own."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ _SHOW_SQL = f"""
 _LOSSES_SQL = """
     SELECT * FROM (
         SELECT id, device, class, publisher, epoch, row_first, row_last, rows, readings, t_first AS t_first_ns,
-            t_last AS t_last_ns, reason, noted_ns
+            t_last AS t_last_ns, reason, noted_ns, points
         FROM loss WHERE :device IS NULL OR device = :device ORDER BY id DESC LIMIT :limit
     ) ORDER BY id
 """
@@ -112,7 +113,8 @@ def losses(path: Path, *, device: DeviceId | None = None, limit: int = 100) -> l
         OutboxError: there is no outbox at ``path``, or it cannot be read.
     """
     with _reader(path) as database:
-        return list(database.query(_LOSSES_SQL, {"device": device, "limit": limit}))
+        entries = list(database.query(_LOSSES_SQL, {"device": device, "limit": limit}))
+    return [entry | {"points": json.loads(entry["points"] or "[]")} for entry in entries]
 
 
 def days(path: Path, *, device: DeviceId | None = None) -> list[dict[str, Any]]:

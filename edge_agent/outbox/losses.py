@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge_agent.errors import OutboxCorruptError
-from edge_agent.model import DeviceId, PublisherId
+from edge_agent.model import DeviceId, Lost, PointTable, PublisherId
 from edge_agent.outbox.ranges import Ranges
 from edge_agent.outbox.rows import Gap, Reason
 
@@ -32,6 +32,7 @@ GAP_CODEC = 2
 MAX_LOSSES = 100_000
 MAX_GAPS_IN_COMMIT = 1000
 MAX_DAYS = 400
+MAX_NAMED_POINTS = 100
 REPORT_INTERVAL_S = 60.0
 _Counts = dict[tuple[str, DeviceId], tuple[int, int]]
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,18 +41,24 @@ _MERGE = """
     UPDATE loss SET
         row_first = min(row_first, :row_first), row_last = max(row_last, :row_last),
         rows = rows + :rows, readings = readings + :readings,
-        t_first = min(t_first, :t_first_ns), t_last = max(t_last, :t_last_ns), noted_ns = :noted_ns
+        t_first = min(t_first, :t_first_ns), t_last = max(t_last, :t_last_ns), noted_ns = :noted_ns,
+        points = :points
+    WHERE id = :id
+"""
+_SAME = """
+    SELECT id, points FROM loss
     WHERE is_reported = 0 AND device = :device AND class = :reading_class AND publisher = :publisher
         AND epoch = :epoch AND reason = :reason AND (row_first = 0) = (:row_first = 0)
 """
 _INSERT = """
     INSERT INTO loss (device, class, publisher, epoch, row_first, row_last, rows, readings,
-                      t_first, t_last, reason, noted_ns)
+                      t_first, t_last, reason, noted_ns, points)
     VALUES (:device, :reading_class, :publisher, :epoch, :row_first, :row_last, :rows, :readings,
-            :t_first_ns, :t_last_ns, :reason, :noted_ns)
+            :t_first_ns, :t_last_ns, :reason, :noted_ns, :points)
 """
 _TO_REPORT = """
-    SELECT id, device, publisher, class, rows, readings, t_first, t_last, reason, epoch, row_first, row_last
+    SELECT id, device, publisher, class, rows, readings, t_first, t_last, reason, epoch, row_first, row_last,
+        points
     FROM loss WHERE is_reported = 0 AND (:with_all OR row_first > 0) ORDER BY id LIMIT :limit
 """
 
@@ -81,8 +88,12 @@ class Losses:
         """Put ``losses`` into the ledger, joined to what is not reported yet of the same."""
         for loss in losses:
             values = asdict(loss.gap) | {"device": loss.device, "publisher": loss.publisher, "noted_ns": noted_ns}
-            if not self._sql.execute(_MERGE, values).rowcount:
-                self._sql.execute(_INSERT, values)
+            same = self._sql.execute(_SAME, values).fetchone()
+            if same is None:
+                self._sql.execute(_INSERT, values | {"points": _written(loss.gap.points)})
+            else:
+                points = _union(_names(same[1]), loss.gap.points)
+                self._sql.execute(_MERGE, values | {"id": same[0], "points": _written(points)})
             self._has_new = True
 
     def due(self, now_s: float, *, with_all: bool = False) -> list[tuple[int, Loss]]:
@@ -184,14 +195,14 @@ def decode_gap(body: bytes) -> Gap:
     """
     try:
         fields = json.loads(body)
-        return Gap(**fields | {"reason": Reason(fields["reason"])})
+        return Gap(**fields | {"reason": Reason(fields["reason"]), "points": tuple(fields.get("points", ()))})
     except (ValueError, KeyError, TypeError) as exc:
         raise OutboxCorruptError("a gap record cannot be read back") from exc
 
 
 def _loss(record: Sequence[Any]) -> Loss:
-    device, publisher, word, rows, readings, t_first, t_last, reason, *place = record
-    gap = Gap(word, rows, readings, t_first, t_last, Reason(reason), *place)
+    device, publisher, word, rows, readings, t_first, t_last, reason, epoch, first, last, points = record
+    gap = Gap(word, rows, readings, t_first, t_last, Reason(reason), epoch, first, last, _names(points))
     return Loss(DeviceId(device), PublisherId(publisher), gap)
 
 
@@ -230,4 +241,37 @@ def _joined(one: Gap, other: Gap) -> Gap:
         one.epoch,
         min(one.row_first, other.row_first),
         max(one.row_last, other.row_last),
+        _union(one.points, other.points),
     )
+
+
+def _union(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+    """Join names of points; none, which stands for any, if there are none on one side, or too many."""
+    names = tuple(dict.fromkeys((*one, *other))) if one and other else ()
+    return names if len(names) <= MAX_NAMED_POINTS else ()
+
+
+def _written(points: Sequence[str]) -> str:
+    return json.dumps(points, ensure_ascii=False) if points else ""
+
+
+def _names(written: str) -> tuple[str, ...]:
+    return tuple(json.loads(written)) if written else ()
+
+
+def at_device(table: PointTable, lost: Lost, epoch: str) -> Iterator[Loss]:
+    """Yield what a device lost, by class.
+
+    The readings are shared out so that their sum stays: at most one for each point, the rest to the last class.
+    """
+    names: dict[str, list[str]] = {}
+    for index in lost.points:
+        point = table.points[index]
+        names.setdefault(point.reading_class.value, []).append(point.name)
+    left = lost.readings
+    for number, (word, points) in enumerate(names.items(), start=1):
+        readings = left if number == len(names) else min(left, len(points))
+        left -= readings
+        reason, times = Reason(lost.reason.value), (lost.t_first_ns, lost.t_last_ns)
+        gap = Gap(word, 0, readings, *times, reason, epoch, 0, 0, _union(points, points))
+        yield Loss(table.device, EVERYBODY, gap)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from edge_agent.model import PointTable, ReadingBatch, ReadingClass
+from edge_agent.model import LossReason, PointTable, ReadingBatch, ReadingClass
 
 
 class Stream(Enum):
@@ -32,6 +32,9 @@ class Reason(StrEnum):
     """They could not be read back."""
     REFUSED = "refused"
     """A broker refused them for what they are, and there was no more room to keep them aside."""
+    OVERFLOW = LossReason.OVERFLOW.value
+    MISSED = LossReason.MISSED.value
+    OUTAGE = LossReason.OUTAGE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,14 @@ class Gap:
 
     Attributes:
         reading_class: of the readings that are missing; empty if nobody can say.
+        readings: for what a device lost, so many at the least, 0 if nobody can say.
         rows: how many rows, 0 if they were lost before they got one.
         t_first_ns: acquisition of the first reading that is missing.
         t_last_ns: acquisition of the last one.
         epoch: of the rows that are missing.
         row_first: 0 if the readings were lost before they got a row.
         row_last: rows of other devices and classes between the two are not missing.
+        points: names of those that are concerned; empty: any of the device and class.
     """
 
     reading_class: str
@@ -57,6 +62,7 @@ class Gap:
     epoch: str
     row_first: int
     row_last: int
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -40,7 +40,7 @@ class Store(Protocol):
         """Return what says of a row that is not here who has not got through it; as things are now."""
         ...
 
-    def note_loss(self, loss: Loss) -> None:
+    def note_losses(self, losses: Iterable[Loss]) -> None:
         """Take note of what cannot be saved."""
         ...
 
@@ -96,7 +96,7 @@ class Salvager:
             losses = salvage.losses(self._store.owed(), self._clock.now_ns())
             async for loss in self._paced(thread, salvage, losses):
                 if loss is not None:
-                    self._store.note_loss(loss)
+                    self._store.note_losses([loss])
                     lost_rows += loss.gap.rows
                     lost_readings += loss.gap.readings
             await self._flushed()

@@ -6,7 +6,7 @@ what is buffered, what was acknowledged and what may be let go, and puts it into
 
 import asyncio
 import logging
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -346,10 +346,6 @@ class Outbox:
             )
         self._metrics.buffered.set(self._buffer.readings)
 
-    @property
-    def _file(self) -> LogFile | None:
-        return self._keeper.file
-
     async def restore(self, rows: Sequence[SavedRow]) -> int:
         """Put rows of a damaged file back; return how many were not there yet.
 
@@ -385,9 +381,10 @@ class Outbox:
         """Return what says of a row that is not here who has not got through it; as things are now."""
         return lacking(self._ledger.kept, self._ledger.acknowledged)
 
-    def note_loss(self, loss: Loss) -> None:
-        """Readings of a damaged file are lost; the next commit notes it."""
-        self._ledger.note(loss)
+    def note_losses(self, losses: Iterable[Loss]) -> None:
+        """Readings are lost that never came into the log, or of a damaged file; the next commit notes it."""
+        for loss in losses:
+            self._ledger.note(loss)
 
     async def _commit(self) -> None:
         async with self._committing:
@@ -459,6 +456,10 @@ class Outbox:
         if self._trouble is not None:
             _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
         self._trouble, self._tries, self._is_shedding = None, 0, False
+
+    @property
+    def _file(self) -> LogFile | None:
+        return self._keeper.file
 
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:
         try:

@@ -84,6 +84,8 @@ def encode_gap(gateway: str, code: str | None, row: Row) -> bytes:
         "readings": gap.readings,
         "rows": gap.rows,
     }
+    if gap.points:
+        body["points"] = list(gap.points)
     if gap.row_first:
         body["missing"] = {"epoch": gap.epoch, "first": gap.row_first, "last": gap.row_last}
     return _encoder.encode(body)

@@ -286,8 +286,8 @@ async def test_a_newer_release_is_refused_and_not_set_aside(tmp_path: Path) -> N
 
     def upgrade() -> None:
         sql = sqlite3.connect(tmp_path / FILE_NAME)
-        sql.execute("PRAGMA user_version = 3")
-        step = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, '003', '')"
+        sql.execute("PRAGMA user_version = 4")
+        step = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, '004', '')"
         sql.execute(step, ("edge_agent.outbox",))
         sql.commit()
         sql.close()

@@ -13,7 +13,7 @@ from edge_agent.collect.packed import Packed
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.metrics import Metrics
-from edge_agent.model import DeviceId, Point, PointName, PointTable, Quality, ReadingBatch
+from edge_agent.model import DeviceId, Lost, Point, PointName, PointTable, Quality, ReadingBatch
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_opcua import DRIVER
@@ -53,10 +53,12 @@ class Supervised:
         self.current = DeviceCurrent(names, self.clock)
         self.attempts = 0
         self.kept: list[ReadingBatch] = []
+        self.lost: list[Lost] = []
         self.supervisor = DeviceSupervisor(
             options,
             FakeContext("cnc", self.clock),
             self._keep,
+            lambda _, lost: self.lost.append(lost),
             self.current,
             clock=self.clock,
             metrics=self.metrics,

@@ -14,7 +14,17 @@ from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Context, DeviceModel, DriverSpec, Emit, PointModel, Request
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.metrics import Metrics
-from edge_agent.model import Column, DataType, DeviceId, Point, PointName, PointTable, Quality, ReadingBatch
+from edge_agent.model import (
+    Column,
+    DataType,
+    DeviceId,
+    Lost,
+    Point,
+    PointName,
+    PointTable,
+    Quality,
+    ReadingBatch,
+)
 from edge_agent.testing.fakes import FakeClock, FakeContext
 
 DEVICE = DeviceId("press-01")
@@ -115,6 +125,7 @@ class Bench:
         self.clock = clock
         self.table = PointTable(DEVICE, tuple(Point(PointName(point.name)) for point in points))
         self.kept: list[ReadingBatch] = []
+        self.lost: list[Lost] = []
         self.metrics = Metrics()
         self.current = DeviceCurrent(self.table, self.clock)
 
@@ -137,6 +148,7 @@ class Bench:
             DeviceOptions(**(fields | changes)),  # type: ignore[arg-type]
             context or FakeContext(DEVICE, self.clock),
             self.keep,
+            lambda _, lost: self.lost.append(lost),
             self.current,
             clock=self.clock,
             metrics=self.metrics,

@@ -101,6 +101,7 @@ def supervised(
         options,
         FakeContext(device, clock, lines),
         state.keep,
+        lambda *_: None,  # Modbus devices keep nothing, so they lose nothing
         state.current,
         clock=clock,
         metrics=Metrics(),

@@ -71,7 +71,7 @@ def test_losses_say_from_when_to_when_how_much_for_whom_and_why(
     header, line = say(capsys, "losses", state).splitlines()
     assert header.split("\t")[2] == "publisher"
     assert line.split("\t")[2] == "all"
-    assert line.split("\t")[-2:] == ["2 to 2", "damaged"]
+    assert line.split("\t")[-3:] == ["2 to 2", "damaged", "any"]
     assert json.loads(say(capsys, "losses", state, "--json", "--device", "meter")) == []
 
 

@@ -9,12 +9,13 @@ import pytest
 from asyncua import Client, ua
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
-from edge_agent.model import ReadingBatch
+from edge_agent.model import LossReason, Lost, ReadingBatch
 from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import open_connection
 from edge_agent_opcua.plan import addresses, reads, subscriptions
+from edge_agent_opcua.resumption import Past
 from edge_agent_opcua.session import OpcUaSession
 
 SUBSCRIPTION = 7
@@ -115,8 +116,12 @@ def config(count: int = 3, **keys: Any) -> OpcUaDevice:
     return OpcUaDevice.model_validate(written | keys)
 
 
-async def prepared(server: FakeServer, device: OpcUaDevice, clock: FakeClock | None = None) -> OpcUaSession:
-    session = OpcUaSession(device, addresses(device), Conditions({}, {}), clock or FakeClock(), server)
+async def prepared(
+    server: FakeServer, device: OpcUaDevice, clock: FakeClock | None = None, past: Past | None = None
+) -> OpcUaSession:
+    session = OpcUaSession(
+        device, addresses(device), Conditions({}, {}), past or Past(), clock or FakeClock(), server
+    )
     await session.prepare(subscriptions(device))
     return session
 
@@ -133,18 +138,20 @@ def keep_alive(sequence: int) -> Any:
     return SUBSCRIPTION, sequence, None
 
 
-async def run(server: FakeServer, session: OpcUaSession) -> tuple[list[int], str]:
+async def run(server: FakeServer, session: OpcUaSession, lost: list[Lost] | None = None) -> tuple[list[int], str]:
     """Run until the session is lost; return the values that arrived, and why it was lost."""
     got: list[int] = []
+    told = [] if lost is None else lost
 
     async def emit(batch: ReadingBatch) -> None:
+        told.extend(batch.lost)
         got.extend(value for column in batch.columns for value in column.values or ())  # type: ignore[misc]
 
     # After what the test sends: a server that has forgotten the subscription.
     server.notifications.append(change(0, subscription=OTHER_SUBSCRIPTION))
-    with pytest.raises(DeviceUnavailableError) as lost:
+    with pytest.raises(DeviceUnavailableError) as ended:
         await session.run(emit)
-    return got, str(lost.value)
+    return got, str(ended.value)
 
 
 async def test_notifications_are_acknowledged_and_keep_alives_are_not() -> None:
@@ -395,3 +402,45 @@ async def test_what_the_server_keeps_to_itself_is_found_by_a_read_and_asked_for_
     assert ([params.ClientHandle for params in server.asked], server.deleted) == ([0], [100])
     assert server.read_sizes == [2, 1, 2]
     assert len(batches) == 2
+
+
+async def test_what_the_server_lost_is_told_with_points_times_and_the_least_that_is_missing() -> None:
+    server, clock, past = FakeServer(), FakeClock(), Past()
+    session = await prepared(server, config(3), clock, past)
+    begun_ns = clock.now_ns()
+    overflown = ua.DataValue(ua.Variant(12, ua.VariantType.Int32), ua.StatusCode(0x480))
+    data = [
+        ua.DataChangeNotification(
+            MonitoredItems=[
+                ua.MonitoredItemNotification(0, overflown),
+                ua.MonitoredItemNotification(1, ua.DataValue(ua.Variant(5, ua.VariantType.Int32))),
+            ]
+        )
+    ]
+    lost: list[Lost] = []
+    server.notifications = [(SUBSCRIPTION, 1, data), change(4, (0, 13))]
+    await run(server, session, lost)
+    now_ns = clock.now_ns()
+    assert lost == [
+        Lost((0,), begun_ns, now_ns, LossReason.OVERFLOW, 1),
+        Lost((0, 1, 2), now_ns, now_ns, LossReason.MISSED, 2),
+    ]
+    assert past.heard_ns == now_ns
+
+
+async def test_an_outage_is_told_once_by_the_session_that_ends_it() -> None:
+    clock, past = FakeClock(), Past()
+    begun_ns = clock.now_ns()
+    told: list[list[Lost]] = []
+    for _ in range(3):
+        server, lost = FakeServer(), list[Lost]()
+        session = await prepared(server, config(2), clock, past)
+        await run(server, session, lost)
+        told.append(lost)
+        await clock.advance(60)
+    minute_ns = 60_000_000_000
+    assert told == [
+        [],
+        [Lost((0, 1), begun_ns, begun_ns + minute_ns, LossReason.OUTAGE)],
+        [Lost((0, 1), begun_ns + minute_ns, begun_ns + 2 * minute_ns, LossReason.OUTAGE)],
+    ]

@@ -28,7 +28,7 @@ async def test_status_beside_a_running_agent(tmp_path: Path) -> None:
         seen = await to_thread(status, path)
         assert json.loads(json.dumps(seen))["epoch"] == outbox.epoch
     assert (empty["rows"], empty["oldest_ns"], empty["publishers"][0]["pending_rows"]) == (0, None, 0)
-    assert (seen["schema"], seen["rows"], seen["readings"], seen["newest_row"]) == (2, 4, 5, 6)
+    assert (seen["schema"], seen["rows"], seen["readings"], seen["newest_row"]) == (3, 4, 5, 6)
     assert seen["devices"] == [
         {"device": "cnc-07", "class": "trend", "rows": 1, "readings": 1},
         {"device": "press-01", "class": "event", "rows": 1, "readings": 1},

@@ -48,7 +48,7 @@ def test_the_file_has_the_form_that_was_measured(tmp_path: Path) -> None:
     assert pragma(path, "auto_vacuum") == 2  # incremental
     assert pragma(path, "page_size") == 4096
     assert pragma(path, "application_id") == APPLICATION_ID
-    assert pragma(path, "user_version") == NEWEST_SCHEMA == 2
+    assert pragma(path, "user_version") == NEWEST_SCHEMA == 3
     connection = sqlite3.connect(path)
     ours = connection.execute("SELECT name FROM pragma_table_list WHERE NOT strict AND name NOT LIKE '%sqlite_%'")
     assert ours.fetchall() == []
@@ -59,9 +59,9 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     LogFile(path, "m", 1).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(OutboxError, match=r"newer release \(schema 3, this one knows 2"):
+    with pytest.raises(OutboxError, match=r"newer release \(schema 4, this one knows 3"):
         LogFile(path, "m", 1)
 
 
@@ -84,7 +84,7 @@ def test_a_creation_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.close()
     LogFile(path, "m", 1).close()
-    assert pragma(path, "user_version") == 2
+    assert pragma(path, "user_version") == 3
 
 
 def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:

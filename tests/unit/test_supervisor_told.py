@@ -1,8 +1,14 @@
 """What a session tells of a device besides its readings."""
 
+import asyncio
+from array import array
+
 import pytest
 
-from tests.servers.supervised import Bench, Plant
+from edge_agent.current import DevicePhase
+from edge_agent.driver import Emit
+from edge_agent.model import Column, DataType, LossReason, Lost, ReadingBatch
+from tests.servers.supervised import DEVICE, Bench, Plant
 
 
 class Obstinate(Plant):
@@ -22,3 +28,43 @@ async def test_what_a_device_does_otherwise_than_asked_is_logged_once_and_shown_
     assert shown == [Obstinate.remarks, (), Obstinate.remarks]
     told = [record.__dict__["remark"] for record in caplog.records if "not do as asked" in record.getMessage()]
     assert told == list(Obstinate.remarks)
+
+
+class Leaky(Plant):
+    def __init__(self, *batches: ReadingBatch) -> None:
+        super().__init__(reported=(0, 1, 2), polled=())
+        self.batches = batches
+
+    async def run(self, emit: Emit) -> None:
+        for batch in self.batches:
+            await emit(batch)
+        await asyncio.Event().wait()
+
+
+async def test_what_a_device_lost_is_counted_logged_once_and_goes_to_the_ledger(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    overflow = Lost((0, 1), 1, 2, LossReason.OVERFLOW, 2)
+    outage = Lost((0, 1, 2), 1, 2, LossReason.OUTAGE)
+    column = Column(DataType.INT16, array("H", [0]), array("h", [9]))
+    bench = Bench(
+        Leaky(
+            ReadingBatch(DEVICE, 2, (), lost=(outage,)),
+            ReadingBatch(DEVICE, 2, (column,), lost=(overflow,)),
+            ReadingBatch(DEVICE, 2, (column,), lost=(overflow,)),
+        )
+    )
+    async with bench.running():
+        assert bench.lost == [outage, overflow, overflow]
+        assert len(bench.kept) == 2
+        assert bench.value("device_gaps_total") == 3
+        assert bench.value("device_lost_readings_total") == 4
+    told = [record for record in caplog.records if "the device lost readings" in record.getMessage()]
+    assert [record.levelname for record in told if record.levelname == "WARNING"] == ["WARNING"]
+    assert told[0].__dict__["points"] == ["a", "b"]
+
+
+async def test_a_loss_alone_does_not_make_a_device_online() -> None:
+    bench = Bench(Leaky(ReadingBatch(DEVICE, 2, (), lost=(Lost((0,), 1, 2, LossReason.OUTAGE),))))
+    async with bench.running():
+        assert bench.phase() is DevicePhase.CONNECTING

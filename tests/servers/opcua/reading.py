@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from edge_agent.driver import Device, Session
-from edge_agent.model import ReadingBatch, is_bad
+from edge_agent.model import Lost, ReadingBatch, is_bad
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_opcua import DRIVER
@@ -57,8 +57,12 @@ class Collected:
         self.session = session
         self.batches: list[ReadingBatch] = []
         self.all: list[tuple[str, Reading]] = []
+        self.lost: list[Lost] = []
 
     async def emit(self, batch: ReadingBatch) -> None:
+        self.lost += batch.lost
+        if not len(batch):
+            return
         self.batches.append(batch)
         self.all += readings(batch, self._config)
 

@@ -17,6 +17,7 @@ const options = {
     floats: 300, // variables Float.000 … whose value is their number and a half
     bench: 0, // variables Bench.0000 … that all change every benchInterval
     benchInterval: 100, // milliseconds
+    fast: false, // true: variable Fast counts a thousand times a second
     security: false, // true: also every policy that is not deprecated, Sign and SignAndEncrypt
     certificate: undefined, // PEM files
     key: undefined,
@@ -133,6 +134,19 @@ function addChanging(add) {
         flicker.setValueFromSource({ dataType: DataType.Double, value: n }, status);
     }, 50);
 
+    if (options.fast) {
+        const fast = add("Fast", DataType.Int32, 0, { minimumSamplingInterval: 0 });
+        const began = process.hrtime.bigint();
+        let count = 0;
+        setInterval(() => {
+            const due = Number((process.hrtime.bigint() - began) / 1_000_000n);
+            while (count < due) { // timers come late; none of the changes is left out
+                count += 1;
+                fast.setValueFromSource({ dataType: DataType.Int32, value: count });
+            }
+        }, 1);
+    }
+
     const bench = [];
     for (let i = 0; i < options.bench; i++) {
         bench.push(add(`Bench.${pad(i, 4)}`, DataType.Double, 0));
@@ -211,6 +225,7 @@ async function main() {
             operationLimits: options.limits,
             maxSessions: options.maxSessions,
             maxSubscriptions: options.maxSubscriptions,
+            ...(options.fast ? { minSupportedSampleRate: 0 } : {}), // every change is told
         },
     });
     await server.initialize();

@@ -1,0 +1,80 @@
+"""What a server says first when it is asked anew: no change, but what holds. Pure.
+
+The first notification of an item is its present value, with the time of its last change. After an outage that
+time may be long before the Bad reading that told of the outage, and whoever sorts by time would take that for the
+last word. So what held when the server was asked says so, with the time of asking. A change that happened during
+the outage is told before, with its own time.
+"""
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edge_agent.model import Column
+
+
+@dataclass(slots=True)
+class Past:
+    """What the sessions of one device leave to each other.
+
+    Attributes:
+        heard_ns: what the server had to report until then has come, or its loss was told; 0 = nothing yet.
+    """
+
+    heard_ns: int = 0
+
+
+class Resumption:
+    """The first readings of points after they were Bad."""
+
+    def __init__(self) -> None:
+        self._awaited: dict[int, tuple[int, int]] = {}
+
+    def expect(self, points: Iterable[int], heard_ns: int, asked_ns: int) -> None:
+        """The server was asked to report ``points``.
+
+        Args:
+            points: those that had a Bad reading before.
+            heard_ns: a change after this was not told.
+            asked_ns: when it was asked, after the Bad reading.
+        """
+        self._awaited |= dict.fromkeys(points, (heard_ns, asked_ns))
+
+    def apply(self, columns: tuple[Column, ...], time_ns: int) -> tuple[Column, ...]:
+        """Return the readings of one notification, with the time of asking where they are older.
+
+        Args:
+            columns: as decoded.
+            time_ns: of their batch.
+        """
+        if not self._awaited:
+            return columns
+        during: list[Column] = []
+        holding: list[Column] = []
+        others: list[Column] = []
+        for column in columns:
+            missed, firsts = self._firsts(column, time_ns)
+            rest = [i for i in range(len(column)) if i not in firsts]
+            during += [column.take(missed)] if missed else []
+            holding += [_at(column.take(list(firsts)), firsts.values())] if firsts else []
+            others += [column.take(rest)] if rest else []
+        return *during, *holding, *others
+
+    def _firsts(self, column: Column, time_ns: int) -> tuple[list[int], dict[int, int]]:
+        """Return the positions of first readings that are older than the asking, with its offset.
+
+        Those come first that are changes nobody was told of.
+        """
+        missed, firsts = [], {}
+        for position, point in enumerate(column.points):
+            if point in self._awaited:
+                heard_ns, asked_ns = self._awaited.pop(point)
+                source_ns = time_ns + (0 if column.offsets_ns is None else column.offsets_ns[position])
+                if source_ns < asked_ns:
+                    firsts[position] = asked_ns - time_ns
+                    missed += [position] if source_ns > heard_ns else []
+        return missed, firsts
+
+
+def _at(column: Column, offsets_ns: Iterable[int]) -> Column:
+    return Column(column.data_type, column.points, column.values, column.statuses, array("q", offsets_ns))

@@ -1,0 +1,46 @@
+from array import array
+
+from edge_agent.model import Column, DataType
+from edge_agent_opcua.resumption import Resumption
+
+TIME = 10_000
+HEARD, ASKED = 5_000, 9_000
+
+
+def told(*readings: tuple[int, int, int]) -> Column:
+    points, values, times = zip(*readings, strict=True)
+    offsets = array("q", [time - TIME for time in times])
+    return Column(DataType.INT16, array("H", points), array("h", values), None, offsets)
+
+
+def shown(columns: tuple[Column, ...]) -> list[tuple[int, object, int]]:
+    return [
+        (point, column.values[i], TIME + (column.offsets_ns[i] if column.offsets_ns else 0))  # type: ignore[index]
+        for column in columns
+        for i, point in enumerate(column.points)
+    ]
+
+
+def test_what_has_not_changed_holds_at_the_time_of_asking() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1], HEARD, ASKED)
+    assert shown(resumption.apply((told((0, 7, 100)),), TIME)) == [(0, 7, ASKED)]
+    assert shown(resumption.apply((told((0, 8, 200), (1, 9, 300)),), TIME)) == [(1, 9, ASKED), (0, 8, 200)]
+
+
+def test_a_change_during_the_outage_is_told_too_and_what_came_after_the_asking_follows() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1, 2], HEARD, ASKED)
+    batch = (told((0, 7, 6_000), (0, 8, 9_500), (1, 1, 9_400), (2, 2, 4_000)),)
+    assert shown(resumption.apply(batch, TIME)) == [
+        (0, 7, 6_000),
+        (0, 7, ASKED),
+        (2, 2, ASKED),
+        (0, 8, 9_500),
+        (1, 1, 9_400),
+    ]
+
+
+def test_without_an_outage_nothing_is_touched() -> None:
+    columns = (told((0, 7, 100)),)
+    assert Resumption().apply(columns, TIME) is columns
