@@ -35,12 +35,14 @@ class Probing:
 
     Attributes:
         lines: of the running agent. If one of them leads to the target, nothing else may be opened.
+        is_second_client: whether something may be opened beside whoever else talks to the target.
         tell: takes what is done now and the part of all that is done, 0 to 1; must not block.
     """
 
     clock: Clock
     lines: Sequence[HeldLine]
     tell: Callable[[str, float], None]
+    is_second_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)

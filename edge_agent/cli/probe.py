@@ -85,7 +85,7 @@ async def _run(
         nullcontext(()) if agent_socket is None else agent_lines(agent_socket, protocol)
     )
     async with lines as held:
-        return await spec.run(target, settings, Probing(SystemClock(), held, tell))
+        return await spec.run(target, settings, Probing(SystemClock(), held, tell, agent_socket is None))
 
 
 def _show(report: ProbeReport) -> None:

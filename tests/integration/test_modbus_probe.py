@@ -1,6 +1,8 @@
 """A probe before real devices: libmodbus in C, a serial line, the project's simulator. It never writes."""
 
+import itertools
 import os
+import socket
 import struct
 import termios
 from pathlib import Path
@@ -8,27 +10,36 @@ from typing import Any
 
 import pytest
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.driver import SimulationEventKind
 from edge_agent.errors import DeviceUnavailableError, ProbeError
 from edge_agent.probing import ProbeReport, Probing
 from edge_agent_modbus.probe.run import run
 from edge_agent_modbus.rtu import open_serial
 from edge_agent_modbus.serial_port import SerialModel
+from tests.servers.modbus_bus import libmodbus_line
 from tests.servers.modbus_rtu import rtu_line, value
 from tests.servers.modbus_server import Answer, Gesture, libmodbus_server, registers_reply, reply, scripted_server
 from tests.servers.simulated_modbus import simulated, simulated_device
 
+SYSTEM_CLOCK = SystemClock()
 READS = {1, 2, 3, 4, 0x2B}
 
 
-async def probe(target: str, **settings: str | list[str]) -> ProbeReport:
+class FastClock(SystemClock):
+    """A minute passes in a second, for those who wait for a time."""
+
+    def monotonic_s(self) -> float:
+        return 60 * super().monotonic_s()
+
+
+async def probe(target: str, clock: Clock = SYSTEM_CLOCK, /, **settings: str | list[str]) -> ProbeReport:
     """Probe without an agent; the progress never goes back, and ends at 1."""
     told: list[float] = []
     written = {
         name.replace("_", "-"): [given] if isinstance(given, str) else given for name, given in settings.items()
     }
-    report = await run(target, written, Probing(SystemClock(), (), lambda _what, done: told.append(done)))
+    report = await run(target, written, Probing(clock, (), lambda _what, done: told.append(done)))
     assert told == sorted(told)
     assert told[-1] == 1.0
     return report
@@ -146,7 +157,7 @@ async def test_silence_where_nothing_is_ends_the_search_of_a_table_soon() -> Non
 
     async with scripted_server(script) as server:
         report = await probe(f"127.0.0.1:{server.port}", units="1", timeout="20ms", addresses="0..999")
-        assert len(server.requests) < 100
+        assert len(server.requests) < 3 * (24 + 3 * 8) + 20  # twice each, and whether it is still there
         assert server.connections == 1
     assert ranges_of(units_of(report)[0]) == {"holding": [(0, 7)]}
     assert any("input: no further than 0: no answer, 8 times" in note for note in report.notes)
@@ -223,3 +234,69 @@ async def test_a_port_that_another_process_holds_is_told() -> None:
         transport.close()
     with pytest.raises(DeviceUnavailableError, match="is not there"):
         await probe(str(Path("/dev/no-such-port")))
+
+
+@pytest.mark.parametrize("over_tcp", [False, True])
+async def test_units_in_c_on_a_line(over_tcp: bool) -> None:
+    registers = {(5, 3, 9): struct.pack("<f", 230.5)}
+    with libmodbus_line([2, 5], over_tcp=over_tcp, registers=registers) as line:
+        port = line.keys.get("serial", {}).get("port")
+        report = await probe(
+            port or f"127.0.0.1:{line.keys['port']}",
+            **({} if port else {"transport": "rtu_over_tcp"}),
+            units="1..6",
+            timeout="200ms",
+            addresses="0..300",
+            know="register:40010=230.5",
+        )
+        requests = line.server.requests()
+    assert [unit["unit"] for unit in units_of(report)] == [2, 5]
+    tables = ("holding", "input", "coil", "discrete")
+    assert ranges_of(units_of(report)[0]) == {table: [(0, 300)] for table in tables}
+    (device,) = report.devices
+    assert device["points"] == [{"name": "holding_9", "register": 40010, "type": "float32", "byte_order": "DCBA"}]
+    assert device.get("transport") == ("rtu_over_tcp" if over_tcp else None)
+    assert {function for _, function, _, _ in requests} <= READS | {8}
+
+
+async def test_another_program_that_is_connected_is_left_alone() -> None:
+    async with scripted_server(lambda request, _number: registers_reply(request)) as server:
+        for host in ("127.0.0.1", "localhost", "::ffff:127.0.0.1"):
+            with (
+                socket.create_connection(("127.0.0.1", server.port)),
+                pytest.raises(ProbeError, match="another program on this machine is connected"),
+            ):
+                await probe(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
+        assert not server.requests
+
+
+async def test_a_device_that_is_slow_now_and_then_is_not_taken_for_one_that_refuses() -> None:
+    """Every seventh request is never answered; nothing of it shows in what is found."""
+    numbers = itertools.count(1)
+
+    def script(request: bytes, _number: int) -> Answer:
+        if next(numbers) % 7 == 0:
+            return Gesture.SILENCE
+        if request[7] != 3:
+            return reply(request, bytes([request[7] | 0x80, 1]))
+        _, address, count = struct.unpack_from(">BHH", request, 7)
+        return registers_reply(request) if address + count <= 300 else reply(request, b"\x83\x02")
+
+    async with scripted_server(script) as server:
+        report = await probe(
+            f"127.0.0.1:{server.port}", units="1", timeout="30ms", addresses="0..999", know="holding:9=9"
+        )
+    assert ranges_of(units_of(report)[0]) == {"holding": [(0, 299)]}
+    assert report.is_success
+
+
+async def test_a_unit_that_goes_away_ends_the_search() -> None:
+    def script(request: bytes, number: int) -> Answer:
+        return registers_reply(request) if number < 2 and request[7] == 3 else Gesture.SILENCE
+
+    async with scripted_server(script) as server:
+        target = f"127.0.0.1:{server.port}"
+        report = await probe(target, FastClock(), units="1", timeout="10ms", addresses="0..99", know="holding:7=7")
+        assert len(server.requests) < 20
+    assert any("does not answer any more" in note for note in report.notes)
+    assert not report.is_success

@@ -58,6 +58,7 @@ def test_units_are_numbers_and_spans() -> None:
         ("h", {"know": ["register:50010=230"]}, "not a data-model number"),
         ("h", {"know": ["holding:70000=230"]}, "0 to 65535"),
         ("h", {"know": ["holding:7="]}, "the value is missing"),
+        ("h", {"know": ["holding:7=230,5"]}, "the decimal point as a point"),
     ],
 )
 def test_what_cannot_be_done_is_told_with_a_way_out(
@@ -85,6 +86,7 @@ def test_settings_that_were_chosen_are_kept_in_their_order() -> None:
 def test_a_slow_line_is_waited_for_longer() -> None:
     order = parse_order("/dev/ttyS0", {})
     assert order.wait_s(SerialSetting(1200, "none")) > 2.4
+    assert order.wait_s(SerialSetting(1200, "none"), 7) < 0.5
     assert order.wait_s(SerialSetting(9600, "none")) < 0.7
 
 
@@ -152,7 +154,7 @@ def test_several_values_tell_the_order_that_one_leaves_open() -> None:
 def test_a_value_that_no_way_gives_is_told() -> None:
     words = {(Table.HOLDING, 0): 500, (Table.HOLDING, 1): 1}
     order = parse_order("h", {"know": ["holding:0=500", "holding:1=99999"]})
-    unit = UnitFindings(1, None, (500,), Identification())
+    unit = UnitFindings(1, None, (Table.HOLDING, 0), (500,), Identification())
     unit.fits = tuple(fits(one, words, Tolerance()) for one in order.known)
     unit.layouts = layouts(unit.fits)
     told = report(Findings(order, {"host": "h"}, units=[unit]))

@@ -31,17 +31,21 @@ class UnitFindings:
     """One unit that answers.
 
     Attributes:
-        first_answer: to the first question; if all units give the same, the number may not be looked at.
+        sign: the table and address of the first question.
+        first_answer: to it.
         same: units that answer as this one does, because the device does not look at the number.
+        is_gone: whether it stopped answering; what is here was found until then.
         fits: of each known value.
     """
 
     unit: int
     setting: SerialSetting | None
+    sign: tuple[Table, int]
     first_answer: object
     identification: Identification | None = None
     same: tuple[int, ...] = ()
     tables: dict[Table, TableFindings] = field(default_factory=dict)
+    is_gone: bool = False
     fits: tuple[tuple[Fit, ...], ...] = ()
     layouts: tuple[Layout, ...] = ()
 
@@ -204,6 +208,8 @@ def _notes(findings: Findings, fitting: Sequence[UnitFindings]) -> Iterator[str]
         )
     yield from findings.notes
     for unit in findings.units:
+        if unit.is_gone:
+            yield f"unit {unit.unit} does not answer any more: what is shown was found until then"
         if unit.same:
             yield (
                 f"all {len(unit.same) + 1} unit numbers that were asked give the same answers as {unit.unit}: "
@@ -234,6 +240,9 @@ def _known_notes(findings: Findings, fitting: Sequence[UnitFindings]) -> Iterato
             f"{most} of {len(known)} known values fit one order of bytes and one way of counting; check the "
             "numbers, that the values did not move meanwhile (--tolerance 5%), and --units"
         )
+        texts = [one for one in known if isinstance(one.value, str) and one.value[:1].isdigit() and not one.time]
+        for one in texts:
+            yield f"{one.value!r} of {one.written} was taken as a text: write a number without its unit"
         if any(unit.layouts and not unit.layouts[0].is_likely for unit in findings.units):
             yield "what is shown as fitting is so unusual that it may be chance"
 
@@ -267,6 +276,7 @@ def _body(findings: Findings) -> dict[str, object]:
             {
                 "unit": unit.unit,
                 "same": list(unit.same),
+                "is_gone": unit.is_gone,
                 "baud_rate": unit.setting.baud_rate if unit.setting else None,
                 "parity": unit.setting.parity if unit.setting else None,
                 "identification": unit.identification.texts() if unit.identification else {},

@@ -13,6 +13,7 @@ _BUSY = {5, 6}
 _NO_UNIT = {10, 11}  # said by a gateway: nobody is there
 _BUSY_PAUSE_S = 0.2
 _BUSY_TRIES = 10
+_AWAY_S = 12.0  # on RTU lines, some units that missed a request are not asked for 10 s
 _MOST_LOSSES = 3  # of a wire, one behind the other
 
 
@@ -32,6 +33,8 @@ class Nothing:
 
 Values = tuple[int, ...]
 
+GONE = Nothing("the unit does not answer any more")
+
 
 class Inquiry:
     """Asks units, one after the other.
@@ -49,20 +52,47 @@ class Inquiry:
         self._clock = clock
         self._losses = 0
 
-    async def read(
-        self, unit: int, table: Table, address: int, count: int, tries: int = 1
-    ) -> Values | Refusal | Nothing:
-        """Read coils or registers; what is not answered is asked ``tries`` times.
+    async def read(self, unit: int, table: Table, address: int, count: int) -> Values | Refusal | Nothing:
+        """Read coils or registers, and ask a busy unit again.
 
         Raises:
             DeviceUnavailableError: the wire was lost several times in a row.
         """
-        reply: Values | Refusal | Nothing = Nothing("")
-        for _ in range(tries):
-            reply = await self._read_when_ready(unit, table, address, count)
-            if not isinstance(reply, Nothing):
+        for _ in range(_BUSY_TRIES):
+            reply = await self._read_once(unit, table, address, count)
+            if not (isinstance(reply, Refusal) and reply.code in _BUSY):
                 break
+            await self._clock.sleep(_BUSY_PAUSE_S)
+        else:
+            return Nothing("it is busy")
+        if isinstance(reply, Refusal) and reply.code in _NO_UNIT:
+            return Nothing(f"the gateway says that nobody is there (exception {reply.code})")
         return reply
+
+    async def read_surely(
+        self, unit: int, table: Table, address: int, count: int, sign: tuple[Table, int]
+    ) -> Values | Refusal | Nothing:
+        """As ``read``, from a unit that is there: noise and slowness are told from silence.
+
+        Args:
+            unit: to ask.
+            table: of it.
+            address: the first one.
+            count: of addresses.
+            sign: what it has answered before; asked to find out whether it still does.
+
+        Returns:
+            ``Nothing`` if it answers ``sign`` and not this, or ``GONE``.
+        """
+        reply = await self.read(unit, table, address, count)
+        if not isinstance(reply, Nothing):
+            return reply
+        end_s = self._clock.monotonic_s() + _AWAY_S
+        while isinstance(await self.read(unit, *sign, 1), Nothing):
+            if self._clock.monotonic_s() > end_s:
+                return GONE
+            await self._clock.sleep(_BUSY_PAUSE_S)
+        return await self.read(unit, table, address, count)
 
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """Send any request that reads; as ``identify`` wants it.
@@ -75,20 +105,6 @@ class Inquiry:
             return await self.way.ask(unit, pdu)
         except TimeoutError:
             raise ExchangeError("no answer") from None
-
-    async def _read_when_ready(
-        self, unit: int, table: Table, address: int, count: int
-    ) -> Values | Refusal | Nothing:
-        for _ in range(_BUSY_TRIES):
-            reply = await self._read_once(unit, table, address, count)
-            if not (isinstance(reply, Refusal) and reply.code in _BUSY):
-                break
-            await self._clock.sleep(_BUSY_PAUSE_S)
-        else:
-            return Nothing("it is busy")
-        if isinstance(reply, Refusal) and reply.code in _NO_UNIT:
-            return Nothing(f"the gateway says that nobody is there (exception {reply.code})")
-        return reply
 
     async def _read_once(self, unit: int, table: Table, address: int, count: int) -> Values | Refusal | Nothing:
         self.requests += 1

@@ -77,6 +77,8 @@ def parse_known(text: str) -> Known:
         raise ProbeError(f"--know {text}: {_EXAMPLE}")
     way, number_text, value_text = match.groups()
     value, step = _parse_value(value_text)
+    if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value_text.strip()):
+        raise ProbeError(f"--know {text}: write the decimal point as a point")
     if value == "":
         raise ProbeError(f"--know {text}: the value is missing behind =")
     number = int(number_text, 16 if number_text[:2].lower() == "0x" else 10)

@@ -22,10 +22,14 @@ TRANSPORTS = ("tcp", "rtu_over_tcp")
 RANGES = ("none", "usual", "thorough")
 FIRST_UNITS = 3
 """So many units are tried at each setting of a serial line before the others are."""
-_TIMEOUT_S = {True: 0.3, False: 1.0}  # serial: and the time that the frames take
+_TIMEOUT_S = 1.0
+_SERIAL_TIMEOUT_S = 0.3  # and the time that the frames take
 _MAX_TIMEOUT_S = 30.0
 _MAX_SERIAL_UNIT = 247  # MODBUS over Serial Line V1.02 §2.2; 0 is for all, and nobody answers
-_FRAME_CHARACTERS = 8 + 255
+MAX_CHARACTERS = 256
+"""Of a frame (MODBUS over Serial Line V1.02 §2.5.1)."""
+_REQUEST_CHARACTERS = 8
+_CHARACTER_BITS = 11
 _SETTINGS = ("units", "addresses", "baud-rates", "parities", "transport", "timeout", "know", "tolerance", "ranges")
 
 
@@ -68,12 +72,13 @@ class Order:
     tolerance: Tolerance = field(default_factory=Tolerance)
     ranges: str = "usual"
 
-    def wait_s(self, setting: SerialSetting | None = None) -> float:
-        """Return how long an answer is waited for."""
+    def wait_s(self, setting: SerialSetting | None = None, answer_characters: int = MAX_CHARACTERS) -> float:
+        """Return how long an answer of so many characters is waited for."""
         if self.timeout_s is not None:
             return self.timeout_s
-        frames_s = 0.0 if setting is None else 11 * _FRAME_CHARACTERS / setting.baud_rate
-        return _TIMEOUT_S[setting is not None] + frames_s
+        if setting is None:
+            return _TIMEOUT_S
+        return _SERIAL_TIMEOUT_S + _CHARACTER_BITS * (_REQUEST_CHARACTERS + answer_characters) / setting.baud_rate
 
     def wire_keys(self, setting: SerialSetting | None = None) -> dict[str, object]:
         """Return what of a device's section says how it is reached."""

@@ -8,18 +8,20 @@ from edge_agent.probing import HeldLine, ProbeReport, Probing
 from edge_agent_modbus.identification import Category, Identification, identify
 from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS, Table
 from edge_agent_modbus.probe.findings import Findings, TableFindings, UnitFindings, report
-from edge_agent_modbus.probe.inquiry import ILLEGAL_FUNCTION, Inquiry, Nothing, Refusal
+from edge_agent_modbus.probe.inquiry import GONE, ILLEGAL_FUNCTION, Inquiry, Nothing, Refusal
 from edge_agent_modbus.probe.layout import layouts
 from edge_agent_modbus.probe.match import fits, windows
 from edge_agent_modbus.probe.order import Order, SerialSetting, parse_order, serial_steps
 from edge_agent_modbus.probe.ranges import Found, find_ranges, samples
-from edge_agent_modbus.probe.way import Straight, ThroughAgent, held_line
+from edge_agent_modbus.probe.way import Straight, ThroughAgent, held_line, refuse_company
 
 TABLES = (Table.HOLDING, Table.INPUT, Table.COIL, Table.DISCRETE)
 _UNITS_PART, _KNOWN_PART = 0.2, 0.1  # of the progress bar; the ranges take the rest
 _LEAST_ALIKE = 5  # so many units with the same answers are one device that does not look at the number
-_TRIES = 2  # of a request to a unit that is known to be there
-_MOST_SILENT = 8  # requests to one table
+_NO_STATIONS = {0, 255}  # MODBUS over Serial Line V1.02 §2.2: for all, and reserved
+_IDENTIFICATION_TRIES = 2
+_MOST_SILENT = 8  # requests to a table that has given nothing
+_MOST_SILENT_BESIDE_DATA = 24  # to one that has: each end of a run takes some seven
 
 
 async def run(target: str, written: Mapping[str, Sequence[str]], probing: Probing) -> ProbeReport:
@@ -36,6 +38,8 @@ async def run(target: str, written: Mapping[str, Sequence[str]], probing: Probin
             f"{target} is held by the running agent for {', '.join(held.devices)}, with settings of its own: "
             "leave --baud-rates and --parities out, or stop the agent"
         )
+    if held is None and not probing.is_second_client:
+        await refuse_company(order)
     probe = _Probe(order, probing, held)
     try:
         return report(await probe.run())
@@ -59,7 +63,7 @@ class _Probe:
         findings = self._findings
         found = await self._find_units()
         for unit in found:
-            self._tell(f"unit {unit.unit}: who are you?", _UNITS_PART)
+            self._tell(f"unit {unit.unit}: identification", _UNITS_PART)
             unit.identification = await self._identify(unit)
         findings.units = _joined(found, findings.asked)
         for done, unit in enumerate(findings.units):
@@ -114,33 +118,41 @@ class _Probe:
         known = self._order.known[:1]
         for position, unit in enumerate(units):
             at = "" if self.inquiry.way.setting is None else f" at {self.inquiry.way.setting}"
-            self._tell(f"unit {unit}{at}: are you there?", _UNITS_PART * (done + position) / total)
+            self._tell(f"looking for unit {unit}{at}", _UNITS_PART * (done + position) / total)
             place = (known[0].table, known[0].address) if known and table is Table.HOLDING else (table, 0)
             await self.inquiry.way.open()  # raises at once if it cannot be had
             answer = await self.inquiry.read(unit, *place, 1)
             if not isinstance(answer, Nothing):
-                found.append(UnitFindings(unit, self.inquiry.way.setting, answer))
+                found.append(UnitFindings(unit, self.inquiry.way.setting, place, answer))
         self._findings.asked = len(self._order.units)
         return found
 
     async def _identify(self, unit: UnitFindings) -> Identification | None:
+        """Return what a unit says of itself; one that says nothing is asked twice.
+
+        Some take the frame of a function that they do not know for noise, and with it the frame that follows.
+        """
         exchange = partial(self.inquiry.exchange, unit.unit)
-        try:
-            said = await identify(exchange)
-            if said.exception not in {None, ILLEGAL_FUNCTION} and not said.objects:
-                said = await identify(exchange, Category.BASIC)
-        except (ExchangeError, DeviceUnavailableError):
-            return None
-        return said
+        for _ in range(_IDENTIFICATION_TRIES):
+            try:
+                said = await identify(exchange)
+                if said.exception not in {None, ILLEGAL_FUNCTION} and not said.objects:
+                    said = await identify(exchange, Category.BASIC)
+            except ExchangeError:
+                continue
+            except DeviceUnavailableError:
+                break
+            return said
+        return None
 
     async def _match(self, unit: UnitFindings, done: float) -> None:
         words: dict[tuple[Table, int], int] = {}
-        for table, spans in windows(self._order.known).items():
-            for first, end in spans:
-                self._tell(f"unit {unit.unit}: {table.word} {first} to {end - 1}", done)
-                found = TableFindings()
-                await self._find(unit.unit, table, (first, end - 1), found, lambda _: None, is_thorough=True)
-                words |= {(table, address): word for address, word in found.found.words.items()}
+        wanted = [(table, *span) for table, spans in windows(self._order.known).items() for span in spans]
+        for table, first, end in wanted:
+            self._tell(f"unit {unit.unit}: {table.word} {first} to {end - 1}", done)
+            found = TableFindings()
+            await self._find(unit, table, (first, end - 1), found, lambda _: None, is_thorough=True)
+            words |= {(table, address): word for address, word in found.found.words.items()}
         unit.fits = tuple(fits(known, words, self._order.tolerance) for known in self._order.known)
         unit.layouts = layouts(unit.fits)
 
@@ -157,7 +169,7 @@ class _Probe:
                 self._tell(f"unit {unit.unit}: {table.word} {found.position}{read}", begin + part * share)
 
             await self._find(
-                unit.unit,
+                unit,
                 table,
                 (first, last),
                 unit.tables[table],
@@ -167,7 +179,7 @@ class _Probe:
 
     async def _find(
         self,
-        unit: int,
+        unit: UnitFindings,
         table: Table,
         ends: tuple[int, int],
         into: TableFindings,
@@ -175,7 +187,7 @@ class _Probe:
         *,
         is_thorough: bool,
     ) -> None:
-        """Search one table; the note says why the search ended before its end."""
+        """Search one table; the note says why the search ended before its end, if the unit is not gone."""
         hints = [known.address for known in self._order.known if known.table.has_bits == table.has_bits]
         places = samples(*ends, hints, is_thorough=is_thorough)
         limit = MAX_COILS if table.has_bits else MAX_REGISTERS
@@ -183,15 +195,16 @@ class _Probe:
         silent, answer = 0, None
         try:
             span = next(search)
-            while True:
+            while not unit.is_gone:
                 show(into.found)
-                got = await self.inquiry.read(unit, table, span.address, span.count, _TRIES)
+                got = await self.inquiry.read_surely(unit.unit, table, span.address, span.count, unit.sign)
                 if isinstance(got, Refusal) and got.code == ILLEGAL_FUNCTION and not into.found.words:
                     into.note = "the function is not supported (exception 1)"
                     return
+                unit.is_gone = got is GONE
                 if isinstance(got, Nothing):
                     silent += 1
-                    if silent >= _MOST_SILENT:
+                    if silent >= (_MOST_SILENT_BESIDE_DATA if into.found.words else _MOST_SILENT):
                         into.note = f"no further than {into.found.position}: {got.reason}, {silent} times"
                         return
                 answer = got if isinstance(got, tuple) else None
@@ -201,13 +214,18 @@ class _Probe:
 
 
 def _joined(found: list[UnitFindings], asked: int) -> list[UnitFindings]:
-    """Return the units; if every number that was asked gives the same answers, one for all."""
+    """Return the units; if the device does not look at the number, one for all.
+
+    Then every number that is asked answers, with the same identification, and either with the same value or even
+    where no meter behind a gateway can be (0 and 255).
+    """
     first = next((unit for unit in found if unit.unit == 1), None) or next(iter(found), None)
     if first is None or len(found) < max(_LEAST_ALIKE, asked):
         return found
-    if any(
-        (unit.first_answer, unit.identification) != (first.first_answer, first.identification) for unit in found
-    ):
+    if any(unit.identification != first.identification for unit in found):
+        return found
+    has_odd_numbers = {unit.unit for unit in found} >= _NO_STATIONS
+    if not has_odd_numbers and any(unit.first_answer != first.first_answer for unit in found):
         return found
     first.same = tuple(unit.unit for unit in found if unit is not first)
     return [first]

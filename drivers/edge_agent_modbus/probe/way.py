@@ -12,7 +12,10 @@ from edge_agent.errors import DeviceUnavailableError, ExchangeError, ProbeError
 from edge_agent.model.quantity import format_duration
 from edge_agent.probing import HeldLine
 from edge_agent_modbus.config import ModbusDevice
-from edge_agent_modbus.probe.order import Order, SerialSetting
+from edge_agent_modbus.owed import reply_bytes
+from edge_agent_modbus.probe.neighbours import is_connected
+from edge_agent_modbus.probe.order import MAX_CHARACTERS, Order, SerialSetting
+from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.transport import Transport, wire_of
 
 _READS = {1, 2, 3, 4}  # MODBUS Application Protocol V1.1b3 §6.1 to §6.4
@@ -86,9 +89,8 @@ class Straight:
     def __init__(self, order: Order, setting: SerialSetting | None = None) -> None:
         self.through: HeldLine | None = None
         self.setting = setting
-        self._target = order.target
         self._wire = wire_of(order.device(setting))
-        self._wait_s = order.wait_s(setting)
+        self._order = order
         self._transport: Transport | None = None
 
     async def open(self) -> None:
@@ -96,7 +98,7 @@ class Straight:
 
     async def ask(self, unit: int, pdu: bytes) -> bytes:
         transport = await self._opened()
-        async with asyncio.timeout(self._wait_s):
+        async with asyncio.timeout(_wait_s(self._order, self.setting, pdu)):
             return await ReadingOnly(transport).exchange(unit, pdu)
 
     def close(self) -> None:
@@ -112,7 +114,8 @@ class Straight:
                     self._transport = await self._wire.open()
             except TimeoutError:
                 raise DeviceUnavailableError(
-                    f"{self._target}: no answer within {_CONNECT_S:g} s; check address, cable, power and firewalls"
+                    f"{self._order.target}: no answer within {_CONNECT_S:g} s; check address, cable, power and "
+                    "firewalls"
                 ) from None
         return self._transport
 
@@ -122,8 +125,8 @@ class ThroughAgent:
 
     def __init__(self, order: Order, line: HeldLine) -> None:
         self.through: HeldLine | None = line
-        self.setting: SerialSetting | None = None
-        self._wait_s = order.wait_s(order.settings[-1] if order.settings else None)
+        self.setting = _setting_of(line.reach)
+        self._order = order
 
     async def open(self) -> None:
         """Do nothing: the agent opens its line when it has to."""
@@ -134,7 +137,8 @@ class ThroughAgent:
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """Let the agent carry it out; see ``exchange`` of this module."""
         assert self.through is not None  # noqa: S101 - for the type checker
-        answer = await self.through.exchange({"unit": unit, "pdu": pdu.hex()}, self._wait_s)
+        wait_s = _wait_s(self._order, self.setting, pdu)
+        answer = await self.through.exchange({"unit": unit, "pdu": pdu.hex()}, wait_s)
         if "lost" in answer:
             raise DeviceUnavailableError(answer["lost"])
         if "failed" in answer:
@@ -190,11 +194,40 @@ async def held_line(order: Order, lines: Sequence[HeldLine]) -> HeldLine | None:
     return None
 
 
+async def refuse_company(order: Order) -> None:
+    """Find out whether another program on this machine talks to the target; a serial port finds out by itself.
+
+    Raises:
+        ProbeError: one does.
+    """
+    if order.serial_port:
+        return
+    addresses = await _addresses(order.host)
+    if await asyncio.to_thread(is_connected, addresses, order.port):
+        raise ProbeError(
+            f"another program on this machine is connected to {order.target}, and many devices take one client "
+            "only; if it is an agent, name it with --config or --socket; --second-client connects all the same"
+        )
+
+
 def _peers(key: str) -> list[tuple[str, int]]:
     """Return the hosts and ports that a line leads to; none of a serial line."""
     scheme, _, places = key.partition("://")
     parts = [place.rpartition(":") for place in places.split(",")] if scheme != "serial" else []
     return [(host.strip("[]"), int(port)) for host, _, port in parts]
+
+
+def _wait_s(order: Order, setting: SerialSetting | None, pdu: bytes) -> float:
+    return order.wait_s(setting, reply_bytes(pdu) or MAX_CHARACTERS)
+
+
+def _setting_of(reach: Mapping[str, object]) -> SerialSetting | None:
+    """Return how characters are sent on a line that is not ours."""
+    serial = reach.get("serial")
+    if serial is None:
+        return None
+    model = SerialModel.model_validate(serial)
+    return SerialSetting(model.baud_rate, model.parity)
 
 
 async def _addresses(host: str) -> set[str]:
