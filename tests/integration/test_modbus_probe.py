@@ -300,3 +300,32 @@ async def test_a_unit_that_goes_away_ends_the_search() -> None:
         assert len(server.requests) < 20
     assert any("does not answer any more" in note for note in report.notes)
     assert not report.is_success
+
+
+async def test_a_value_that_is_given_whole_or_not_at_all_is_found() -> None:
+    """The device refuses to give one register of the two that a value has."""
+    value_at_9 = struct.pack(">f", 230.5)
+
+    def script(request: bytes, _number: int) -> Answer:
+        if request[7:] == bytes.fromhex("03 0009 0002"):
+            return reply(request, b"\x03\x04" + value_at_9)
+        return reply(request, bytes([request[7] | 0x80, 2]))
+
+    async with scripted_server(script) as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1", ranges="none", know="register:40010=230.5")
+    assert report.devices[0]["points"] == [{"name": "holding_9", "register": 40010, "type": "float32"}]
+
+
+async def test_every_key_of_the_json_is_in_the_page() -> None:
+    with libmodbus_server() as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="1", addresses="0..9", know="holding:3=1003")
+
+    def keys(body: object) -> set[str]:
+        if isinstance(body, dict):
+            return set(body).union(*map(keys, body.values()))
+        return set().union(*map(keys, body)) if isinstance(body, list) else set()
+
+    page = (Path(__file__).parents[2] / "docs/probe.md").read_text()
+    told = keys(report.body) - {"vendor_name", "port", "host", "name", "holding", "type", "byte_order", "scale"}
+    assert len(told) > 20
+    assert not [key for key in sorted(told) if f"`{key}`" not in page]

@@ -1,5 +1,9 @@
 """What a probe concludes: nothing that was not read, and the truth is always among what fits."""
 
+import asyncio
+import itertools
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from math import isfinite, log2
@@ -8,21 +12,53 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.errors import ProbeError
+from edge_agent.clock import SystemClock
+from edge_agent.errors import DeviceUnavailableError, ProbeError
 from edge_agent.model import Quality
+from edge_agent.probing import HeldLine, Probing
 from edge_agent_modbus.encode import encode, read_again
 from edge_agent_modbus.pdu import Table
 from edge_agent_modbus.probe.known import Tolerance, parse_known
 from edge_agent_modbus.probe.layout import layouts, point
 from edge_agent_modbus.probe.match import SCALES, Placing, fits, places, windows
 from edge_agent_modbus.probe.ranges import Found, find_ranges, samples
+from edge_agent_modbus.probe.run import run
 from edge_agent_modbus.source import ByteOrder, Encoding, Source, ValueType
 from edge_agent_modbus.times import FORMS
 
 NUMBERS = [kind for kind in ValueType if kind.is_number]
+ANSWERS = [
+    bytes.fromhex(answer)
+    for answer in (
+        "0302002a",
+        "0304002a0001",
+        "010101",
+        "8302",
+        "8306",
+        "830b",
+        "8101",
+        "ab01",
+        "2b0e0181000001000141",
+    )
+]
 TIMES = [kind for kind in ValueType if kind.is_time]
 SHIFTS = {Placing.AS_WRITTEN: 0, Placing.LOWER: 1, Placing.HIGHER: -1}
 REGISTERS = [Table.HOLDING, Table.INPUT]
+
+
+class QuickClock(SystemClock):
+    """Each look at it finds a second gone, and nobody has to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        self._now_s += 1.0
+        return self._now_s
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(0.0)
 
 
 def words_at(table: Table, address: int, registers: bytes) -> dict[tuple[Table, int], int]:
@@ -215,3 +251,31 @@ def test_a_whole_table_takes_few_requests() -> None:
     found, some = search(set(range(100)) | set(range(0x5B00, 0x5B40)), 125, 0, 0xFFFF, places)
     assert [(run.address, run.count) for run in found.runs] == [(0, 100), (0x5B00, 0x40)]
     assert some < 700
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=20), st.sampled_from(ANSWERS)), min_size=1), st.data())
+def test_whatever_is_answered_there_is_a_report_and_nothing_is_written(
+    answers: list[bytes | None], data: st.DataObject
+) -> None:
+    turn = itertools.cycle(answers)
+    sent: list[bytes] = []
+
+    async def exchange(request: Mapping[str, object], _timeout_s: float) -> Mapping[str, object]:
+        pdu = bytes.fromhex(str(request["pdu"]))
+        sent.append(pdu)
+        answer = next(turn)
+        if answer is None:
+            raise TimeoutError
+        return {"pdu": answer.hex()} if answer else data.draw(st.sampled_from([{"failed": "f"}, {"lost": "l"}]))
+
+    line = HeldLine("tcp://127.0.0.1:502", ("meter",), {"host": "127.0.0.1"}, exchange)
+    written = {"units": ["1..2"], "addresses": ["0..9"], "know": ["holding:4=7", "holding:6=text", "coil:3=on"]}
+    try:
+        report = asyncio.run(run("127.0.0.1", written, Probing(QuickClock(), (line,), lambda *_: None)))
+    except DeviceUnavailableError:
+        assert b"" in answers
+    else:
+        json.dumps(report.body)
+        assert all(len(row) <= len(table.header) for table in report.tables for row in table.rows)
+    assert {pdu[0] for pdu in sent} <= {1, 2, 3, 4, 0x2B}

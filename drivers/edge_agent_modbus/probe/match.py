@@ -69,6 +69,7 @@ _DISTANCE_DOUBT = 4.0  # at the end of the tolerance
 _TEXT_DOUBT = 2.0
 _TIME_DOUBT = 2.0
 _BIT_DOUBT = 3.0
+_VALUE_REGISTERS = (2, 4)
 _MORE_REGISTERS = 16  # a text may have so many more than it fills
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _LEAST_TEXT = 2
@@ -260,6 +261,15 @@ def _is_said(known: Known, source: Source, reading: object) -> bool:
     if source.value_type is ValueType.STRING:
         return reading == str(known.value)
     return reading == known.value
+
+
+def whole_values(known: Known, words: Words) -> Iterator[tuple[Table, int, int]]:
+    """Yield what to ask for besides, as table, address and count: some devices give no part of a value."""
+    for _, table, address, _ in places(known):
+        for count in () if table.has_bits else _VALUE_REGISTERS:
+            span = range(address, min(ADDRESSES, address + count))
+            if any((table, at) not in words for at in span):
+                yield table, address, len(span)
 
 
 def windows(known: Iterable[Known]) -> dict[Table, tuple[tuple[int, int], ...]]:

@@ -10,7 +10,7 @@ from edge_agent_modbus.pdu import MAX_COILS, MAX_REGISTERS, Table
 from edge_agent_modbus.probe.findings import Findings, TableFindings, UnitFindings, report
 from edge_agent_modbus.probe.inquiry import GONE, ILLEGAL_FUNCTION, Inquiry, Nothing, Refusal
 from edge_agent_modbus.probe.layout import layouts
-from edge_agent_modbus.probe.match import fits, windows
+from edge_agent_modbus.probe.match import fits, whole_values, windows
 from edge_agent_modbus.probe.order import Order, SerialSetting, parse_order, serial_steps
 from edge_agent_modbus.probe.ranges import Found, find_ranges, samples
 from edge_agent_modbus.probe.way import Straight, ThroughAgent, held_line, refuse_company
@@ -153,6 +153,11 @@ class _Probe:
             found = TableFindings()
             await self._find(unit, table, (first, end - 1), found, lambda _: None, is_thorough=True)
             words |= {(table, address): word for address, word in found.found.words.items()}
+        for known in self._order.known:
+            for table, first, count in whole_values(known, words):
+                got = await self.inquiry.read(unit.unit, table, first, count)
+                if isinstance(got, tuple):
+                    words |= {(table, first + at): word for at, word in enumerate(got)}
         unit.fits = tuple(fits(known, words, self._order.tolerance) for known in self._order.known)
         unit.layouts = layouts(unit.fits)
 
