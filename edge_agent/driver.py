@@ -25,6 +25,7 @@ from edge_agent.clock import Clock
 from edge_agent.model import DeviceId, ReadingBatch, ReadingClass, check_id
 from edge_agent.model.quantity import parse_duration_s, parse_size_bytes
 from edge_agent.probing import ProberSpec
+from edge_agent.simulating import Simulation
 
 API = 0
 
@@ -206,6 +207,16 @@ class Remarking(Protocol):
         ...
 
 
+@runtime_checkable
+class Concurrent(Protocol):
+    """What a ``Session`` may have besides: it takes several reads at once, each of another request."""
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most reads of one poll that the agent has under way; the same for the life of the session."""
+        ...
+
+
 class Device(Protocol):
     """One configured device: pure planning plus ``connect``. Made once by ``DriverSpec.create``."""
 
@@ -286,7 +297,10 @@ class Shared:
 
 
 class Line(Protocol[T]):
-    """A transport that several devices share (serial port, socket of a gateway), one exchange at a time."""
+    """A transport that several devices share (serial port, socket of a gateway).
+
+    One exchange at a time, unless ``limit`` said otherwise.
+    """
 
     async def attach(self) -> T:
         """Join the line and return its transport; the first one opens it.
@@ -303,9 +317,18 @@ class Line(Protocol[T]):
         ...
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """Wait for a turn, first come first served, and hold the line for one exchange.
+        """Wait for a turn, first come first served, and hold the line (a place on it) for one exchange.
 
         A cancelled wait gives the place up; a cancelled exchange gives the line to the next one.
+        """
+        ...
+
+    def limit(self, places: int, reason: str = "") -> None:
+        """Let so many exchanges be under way at once from now on; those that are more come to their end.
+
+        Args:
+            places: at least 1.
+            reason: logged when it is a new one; for what an operator should know of.
         """
         ...
 
@@ -396,43 +419,6 @@ class Writer(Protocol):
         On cancellation (the agent's time-out is one) the outcome is ``UNKNOWN``: the request may have been sent.
         """
         ...
-
-
-class SimulationEventKind(StrEnum):
-    """What a simulator tells of; the detail is for people."""
-
-    LISTENING = "listening"  # the detail is the address
-    CONNECTED = "connected"
-    DISCONNECTED = "disconnected"
-    REQUEST = "request"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True, slots=True)
-class SimulationEvent:
-    """Something happened at a simulated device."""
-
-    kind: SimulationEventKind
-    device: DeviceId
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What simulated devices need of their surroundings.
-
-    Attributes:
-        host: where they listen; empty: on loopback.
-        port_base: the first address gets this port, each further one the next; 0: free ones; None: as configured.
-        seed: the same seed gives the same signals and faults.
-        tell: takes every event; must not block.
-    """
-
-    clock: Clock
-    tell: Callable[[SimulationEvent], None]
-    host: str = ""
-    port_base: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

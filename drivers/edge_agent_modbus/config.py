@@ -37,6 +37,13 @@ def _check_address(address: str) -> str:
 
 Host = Annotated[str, AfterValidator(_check_host)]
 Kind = Literal["tcp", "tls", "rtu", "rtu_over_tcp"]
+_MEANT_FOR: dict[str, set[Kind]] = {
+    "pause": {"rtu", "rtu_over_tcp"},
+    "source_address": {"tcp", "tls", "rtu_over_tcp"},
+    "interface": {"tcp", "tls", "rtu_over_tcp"},
+    "max_in_flight": {"tcp", "tls"},
+    "insecure_server_name": {"tls"},
+}
 
 
 def _check_quirks(name: str) -> str:
@@ -84,6 +91,12 @@ class ModbusDevice(DeviceModel):
         default="",
         pattern=r"^[^\s/]{0,15}$",
         description="Our own network interface to speak through, such as eth1, where the gateway has several.",
+    )
+    max_in_flight: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Most requests under way at once on a connection of Modbus TCP; most devices take 1.",
     )
     unit: int = Field(
         default=1,
@@ -165,17 +178,17 @@ class ModbusDevice(DeviceModel):
                 if self.tls is None
                 else f"transport: {self.kind} has no use for tls:"
             )
-        if is_serial and self.port is not None:
-            raise ValueError("port: is the TCP port of a host; the serial port goes into serial:, as {port: …}")
-        if "pause" in self.model_fields_set and self.kind in {"tcp", "tls"}:
-            raise ValueError("pause: has no meaning for Modbus TCP: leave it out")
-        if self.insecure_server_name and self.tls is None:
-            raise ValueError("insecure_server_name: has no meaning without tls: leave it out")
-        for key in ("source_address", "interface"):
-            if is_serial and getattr(self, key):
-                raise ValueError(f"{key}: has no meaning for a serial port: leave it out")
         if len({peer_name(host, 0) for host in self.hosts}) < len(self.hosts):
             raise ValueError("hosts: has the same one twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_meaning(self) -> Self:
+        if self.serial is not None and "port" in self.model_fields_set:
+            raise ValueError("port: is the TCP port of a host; the serial port goes into serial:, as {port: …}")
+        for key, kinds in _MEANT_FOR.items():
+            if key in self.model_fields_set and self.kind not in kinds:
+                raise ValueError(f"{key}: has no meaning for transport: {self.kind}; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -59,6 +59,16 @@ class Dialed(asyncio.BaseProtocol):
 
     has_answered = False
 
+    @property
+    def places(self) -> int:
+        """One exchange at a time; see ``Transport``."""
+        return 1
+
+    @property
+    def given_up(self) -> str:
+        """See ``Transport``."""
+        return ""
+
 
 D = TypeVar("D", bound=Dialed)
 

@@ -69,7 +69,7 @@ class ModbusUnit:
         self._config = config.model_copy(
             update={"points": ()}
         )  # the sources say the same in a fifth of the memory
-        wire = wire_of(self._config)
+        wire = wire_of(self._config, context.state)
         self._line_key = wire.key
         self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
 
@@ -90,7 +90,7 @@ class ModbusUnit:
             self._line_key,
             speed.sent_bytes,
             speed.received_bytes(asked.table, asked.count),
-            speed.exchange_ns(asked.table, asked.count) / 1e9,
+            speed.exchange_ns(asked.table, asked.count) / 1e9 / self._config.max_in_flight,
             speed.baud_rate,
         )
 
@@ -117,6 +117,7 @@ class ModbusSession:
         self._name = f"unit {config.unit} at {transport.peer}"
         self._line = line
         self._transport = transport
+        self.max_in_flight = config.max_in_flight
         self._is_attached = True
         # Looking for the refused points ends early enough for the exchange under way to be answered in time.
         self._search_s = config.timeout / 2
@@ -155,7 +156,13 @@ class ModbusSession:
     async def exchange(self, pdu: bytes) -> bytes:
         """Send one request to the unit in a turn of its own; return the PDU of the answer, not looked into."""
         async with self._line.turn():
+            return await self._exchange(pdu)
+
+    async def _exchange(self, pdu: bytes) -> bytes:
+        try:
             return await self._transport.exchange(self._unit, pdu)
+        finally:
+            self._line.limit(self._transport.places, self._transport.given_up)
 
     def _is_searched(self, request: ReadRequest, reply: ExceptionReply) -> bool:
         is_due = self._clock.monotonic_s() >= self._trouble_until_s.get(request.points, 0.0)
@@ -182,13 +189,13 @@ class ModbusSession:
         async with self._line.turn():
             with budget:
                 begin_s = self._clock.monotonic_s()
-                reply = await self._transport.exchange(request.unit, request.pdu)
+                reply = await self._exchange(request.pdu)
         try:
             payload = read_payload(request.table, request.count, reply)
         except ShortReplyError:
             return ExceptionReply(SHORT)
         if isinstance(payload, bytes):
-            if not self._round_trips.is_complete:
+            if not self._round_trips.is_complete and self._transport.places == 1:
                 self._round_trips.add(self._clock.monotonic_s() - begin_s, request.table, request.count)
         elif payload.code in NO_UNIT:
             # One noisy frame on the serial side looks the same; several in a row are a lost unit.

@@ -32,6 +32,8 @@ _WHY_UNTRUSTED = {
     64: "its certificate is for another address; set tls.server_name: to the name in it",
 }
 _REFUSES_US = "it refuses our certificate; let the device trust it or its issuer, and check its dates and role"
+NO_ANSWER = f"without an answer; perhaps {_REFUSES_US}"
+"""TLS 1.3: a device looks at our certificate after the handshake; its alert is lost if it closes in a hurry."""
 _NO_TLS = "it speaks no TLS there; check port: (802 is usual), and that the device's secure server is switched on"
 _TOO_OLD = "it has no TLS 1.2 or newer; update its firmware"
 # What ``SSLError.reason`` has: alerts of the peer (RFC 8446 §6.2) and failures of ours.

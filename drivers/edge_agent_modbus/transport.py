@@ -1,7 +1,7 @@
 """The way to a device: what every wire gives, and which wire a configuration asks for."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -20,11 +20,19 @@ class Transport(Protocol):
         peer: the far end, for messages.
         lost: why it is of no use any more; None while it is.
         discarded: answers that came late, or that nobody asked for.
+        places: how many exchanges may be under way now.
+        given_up: why that is one for good although more were asked for; empty if it is not.
     """
 
     peer: str
     lost: str | None
     discarded: int
+
+    @property
+    def places(self) -> int: ...
+
+    @property
+    def given_up(self) -> str: ...
 
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """Send a request and return the PDU of its answer, which nobody has looked into yet.
@@ -75,6 +83,7 @@ def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
             "hosts": ", ".join(peer_name(host, route.port) for host in route.hosts),
             "source_address": route.source_address or "none",
             "interface": route.interface or "none",
+            "max_in_flight": str(config.max_in_flight),
             "insecure_server_name": str(config.insecure_server_name).lower(),
         }
         settings |= {} if tls is None else {f"tls.{key}": str(value) for key, value in tls}
@@ -83,8 +92,13 @@ def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
     return (Shared(_real_port(serial.port), settings),)
 
 
-def wire_of(config: ModbusDevice) -> Wire:
-    """Return the wire that a device asks for; what it needs is imported now, and nothing else."""
+def wire_of(config: ModbusDevice, state: MutableMapping[str, str] | None = None) -> Wire:
+    """Return the wire that a device asks for; what it needs is imported now, and nothing else.
+
+    Args:
+        config: of any of the devices on it.
+        state: where it is kept what is learned of the wire.
+    """
     # ruff: noqa: PLC0415 - each wire is imported only where it is used
     answer_s = config.timeout / 2  # the other half is for the second try
     debts: dict[int, Owed] = {}  # a line is always opened by the same one of its devices
@@ -101,5 +115,7 @@ def wire_of(config: ModbusDevice) -> Wire:
 
         return Wire(f"rtu_over_tcp://{peer}", lambda: open_rtu_over_tcp(dialer, config.silence_s, answer_s, debts))
     from edge_agent_modbus.tcp import TcpTransport
+    from edge_agent_modbus.window import Window
 
-    return Wire(f"{config.kind}://{peer}", lambda: dialer.connect(TcpTransport))
+    window = Window(config.max_in_flight, {} if state is None else state)
+    return Wire(f"{config.kind}://{peer}", lambda: dialer.connect(lambda name: TcpTransport(name, window)))

@@ -8,9 +8,9 @@ from edge_agent.cli.exits import ExitCode
 from edge_agent.cli.simulate_view import View, open_view
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config.simulated import SimulatedDevices, load_simulated
-from edge_agent.driver import Simulation
 from edge_agent.errors import EdgeAgentError, SimulationError
 from edge_agent.registry import Registry
+from edge_agent.simulating import Simulation
 from edge_agent.together import together
 
 

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from edge_agent.cli.wording import counted
 from edge_agent.config.simulated import SimulatedDevices
-from edge_agent.driver import DeviceModel, SimulationEvent, SimulationEventKind
+from edge_agent.driver import DeviceModel
 from edge_agent.model import DeviceId
+from edge_agent.simulating import SimulationEvent, SimulationEventKind
 
 _TABLE_EVERY_S = 0.5
 _PLAIN_EVERY_S = 10.0

@@ -1,6 +1,8 @@
-"""Lines: transports that several devices share, one exchange at a time."""
+"""Lines: transports that several devices share, one exchange at a time unless a driver says otherwise."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -10,15 +12,21 @@ from edge_agent.driver import Line
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 
 class SharedLine(Generic[T]):
     """One line; see ``edge_agent.driver.Line`` for what each method promises."""
 
-    def __init__(self, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> None:
+    def __init__(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> None:
+        self._key = key
         self._open_transport = open_transport
         self._close = close
         self._opening = asyncio.Lock()
-        self._turn = asyncio.Lock()  # wakes its waiters first come, first served
+        self._places = 1
+        self._reason = ""
+        self._taken = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._transport: T | None = None
         self._users = 0
 
@@ -42,17 +50,49 @@ class SharedLine(Generic[T]):
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[None]:
-        deadline = current_deadline()
-        if deadline is None:
-            await self._turn.acquire()
-        else:  # also when nobody holds the line: it may have been promised to one who waits
+        if self._taken < self._places and not self._queue:
+            self._taken += 1
+        elif (deadline := current_deadline()) is None:
+            await self._wait()
+        else:
             deadline.pause()
-            await self._turn.acquire()
+            await self._wait()
             deadline.resume()
         try:
             yield
         finally:
-            self._turn.release()
+            self._taken -= 1
+            self._hand_on()
+
+    def limit(self, places: int, reason: str = "") -> None:
+        if reason and reason != self._reason:
+            _log.warning("fewer exchanges at once", extra={"line": self._key, "reason": reason})
+        self._reason = reason
+        if places != self._places:
+            self._places = places
+            self._hand_on()
+
+    async def _wait(self) -> None:
+        """Wait until a place is handed on to us, first come, first served."""
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it came just now
+                self._taken -= 1
+                self._hand_on()
+            elif place in self._queue:
+                self._queue.remove(place)
+            raise
+
+    def _hand_on(self) -> None:
+        while self._queue and self._taken < self._places:
+            place = self._queue.popleft()
+            if place.cancelled():
+                continue
+            self._taken += 1
+            place.set_result(None)
 
     def drop(self, transport: T) -> None:
         if transport is self._transport:
@@ -69,7 +109,7 @@ class Lines:
     def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
         """Return the line of this key, made at the first call; later openers for the same key are not used."""
         if key not in self._lines:
-            self._lines[key] = SharedLine(open_transport, close)
+            self._lines[key] = SharedLine(key, open_transport, close)
         return self._lines[key]
 
     def get(self, key: str) -> Line[Any] | None:

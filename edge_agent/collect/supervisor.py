@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import islice, repeat
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
@@ -20,7 +20,7 @@ from edge_agent.collect.refusals import Refusals
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Context, Device, Remarking, Request, Session
+from edge_agent.driver import Concurrent, Context, Device, Remarking, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
@@ -266,35 +266,39 @@ class DeviceSupervisor:
             DeviceUnavailableError: the device is lost.
         """
         begin_s = self._clock.monotonic_s()
-        for request in plan:
-            if self._is_due(request):
-                await self._ask(session, request)
+        at_once = session.max_in_flight if isinstance(session, Concurrent) else 1
+        due = filter(self._is_due, plan)
+        # A device that was lost gets one chance only: on a shared line its silence costs the others.
+        while requests := tuple(islice(due, 1 if self._is_lost else at_once)):
+            await self._ask(session, requests)
         if not self._is_lost and self._asked_s < begin_s - interval_s / 2:
             for request in plan:
                 if not self._unanswered.is_known(request):
-                    await self._ask(session, request)
+                    await self._ask(session, (request,))
                     break
 
-    async def _ask(self, session: Session, request: Request) -> None:
-        """Carry out one exchange and draw the conclusions.
+    async def _ask(self, session: Session, requests: Sequence[Request]) -> None:
+        """Carry out exchanges, all at once, and draw the conclusions. If none is answered, that counts once.
 
         Raises:
             DeviceUnavailableError: it failed once too often.
         """
-        batch = await self._exchange(session, request)
+        batches = await self._exchange_all(session, requests)
         now_s = self._clock.monotonic_s()
-        if batch is not None:
+        if any(batch is not None for batch in batches):
             self._failures = 0
-            self._tell_answered(request)
-            self._note_refused(batch, now_s)
-            return
-        self._failures += not self._unanswered.is_known(request)
-        is_new = self._unanswered.failed(request, now_s)
-        # A device that was lost gets one chance only: on a shared line its silence costs the others.
-        if self._is_lost or self._failures >= self._options.max_failures:
-            raise DeviceUnavailableError(f"{self._last_failure} ({max(self._failures, 1)} in a row)")
-        if is_new:
-            await self._tell_unanswered(request)
+        else:
+            self._failures += not all(map(self._unanswered.is_known, requests))
+        for request, batch in zip(requests, batches, strict=True):
+            if batch is not None:
+                self._tell_answered(request)
+                self._note_refused(batch, now_s)
+                continue
+            is_new = self._unanswered.failed(request, now_s)
+            if self._is_lost or self._failures >= self._options.max_failures:
+                raise DeviceUnavailableError(f"{self._last_failure} ({max(self._failures, 1)} in a row)")
+            if is_new:
+                await self._tell_unanswered(request)
 
     def _is_due(self, request: Request) -> bool:
         """Return whether ``request`` is asked now: what gives nothing or is refused is left alone for a while."""
@@ -320,6 +324,14 @@ class DeviceSupervisor:
             self._tell_refused(frozenset(self._refused))
             config = self._options.config.unpack()
             self._refused.save(config, self._clock.monotonic_s(), self._clock.now_ns())
+
+    async def _exchange_all(self, session: Session, requests: Sequence[Request]) -> list[ReadingBatch | None]:
+        """Carry out exchanges, several at once; return what each gave."""
+        if len(requests) == 1:
+            return [await self._exchange(session, requests[0])]
+        async with together(DriverError) as group:
+            tasks = [group.create_task(self._exchange(session, request)) for request in requests]
+            return [await task for task in tasks]
 
     async def _exchange(self, session: Session, request: Request) -> ReadingBatch | None:
         """Carry out one exchange; return None if it gave nothing."""

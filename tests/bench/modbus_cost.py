@@ -3,6 +3,7 @@
 ``pytest -s tests/bench/modbus_cost.py`` prints the figures of docs/adr/0002-modbus-transport.md.
 """
 
+import asyncio
 import statistics
 import struct
 import sys
@@ -16,7 +17,9 @@ from pymodbus.client.mixin import ModbusClientMixin
 from edge_agent_modbus.decode import Source, ValueType
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.plan import Limits, plan_reads
-from tests.servers.modbus_device import open_tcp, unit
+from tests.servers.modbus_collected import Collected
+from tests.servers.modbus_device import config_of, open_tcp, unit, words
+from tests.servers.modbus_pipelined import long_way
 from tests.servers.modbus_server import libmodbus_server
 
 ROUNDS, REQUESTS = 7, 300
@@ -65,6 +68,28 @@ async def test_a_request_costs_less_than_half_of_what_it_costs_with_pymodbus() -
         sys.stdout.write(f"{name:26} {wall_us:7.0f} µs, {cpu_us[name]:7.0f} µs CPU a request\n")
     assert cpu_us["ours, payload"] < cpu_us["pymodbus, registers"] / 2
     assert cpu_us["ours, batch of 62 floats"] < cpu_us["pymodbus, 62 floats"] / 2
+
+
+@pytest.mark.slow
+async def test_four_requests_at_once_over_a_long_way_take_less_than_half_of_the_time() -> None:
+    round_trip_s, apart = 0.01, range(0, 16 * 200, 200)
+    cycle_ms: dict[int, float] = {}
+    with libmodbus_server() as server:
+        async with long_way(server.port, round_trip_s) as port:
+            for at_once in (1, 4):
+                wire = {"host": "127.0.0.1", "port": port, "max_in_flight": at_once}
+                agent = Collected(config_of(wire, words(*apart), interval="10ms"))
+                async with agent.running():
+                    await agent.has_kept(20)
+                    begin_s, before = time.perf_counter(), len(agent.kept)
+                    await asyncio.sleep(2)
+                    batches = len(agent.kept) - before
+                    cycle_ms[at_once] = (time.perf_counter() - begin_s) * 1e3 / batches * len(apart)
+    for at_once, milliseconds in cycle_ms.items():
+        sys.stdout.write(
+            f"16 requests, round trip {round_trip_s * 1e3:g} ms, {at_once} at once: {milliseconds:.0f} ms\n"
+        )
+    assert cycle_ms[4] < cycle_ms[1] / 2
 
 
 @pytest.mark.slow

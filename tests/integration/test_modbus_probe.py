@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.driver import SimulationEventKind
 from edge_agent.errors import DeviceUnavailableError, ProbeError
 from edge_agent.probing import ProbeReport, Probing
+from edge_agent.simulating import SimulationEventKind
 from edge_agent_modbus.probe.run import run
 from edge_agent_modbus.rtu import open_serial
 from edge_agent_modbus.serial_port import SerialModel

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from edge_agent.driver import SimulationEventKind
 from edge_agent.errors import DeviceUnavailableError, ExchangeError, SimulationError
 from edge_agent.model import Quality
+from edge_agent.simulating import SimulationEventKind
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeClock
 from edge_agent_modbus.source import ByteOrder, ValueType

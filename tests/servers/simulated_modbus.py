@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.driver import Simulation, SimulationEvent, SimulationEventKind
+from edge_agent.simulating import Simulation, SimulationEvent, SimulationEventKind
 from edge_agent.testing.eventually import eventually
 from edge_agent_modbus.simulator.config import SimulatedDevice
 from edge_agent_modbus.simulator.serve import serve

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import pytest
 
@@ -120,3 +121,74 @@ async def test_waiting_behind_one_who_was_just_given_the_turn_does_not_count_eit
         group.create_task(eager())
         group.create_task(silent())
     assert results == ["silent", "eager"]
+
+
+async def most_at_once(line: Line[Transport], count: int) -> int:
+    """Return how many of ``count`` turns there were at once at most."""
+    now = most = 0
+
+    async def exchange() -> None:
+        nonlocal now, most
+        async with line.turn():
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0)
+            now -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(exchange())
+    return most
+
+
+async def test_as_many_at_once_as_the_driver_says(caplog: pytest.LogCaptureFixture) -> None:
+    line = make(Lines(), [])
+    assert await most_at_once(line, 10) == 1
+    line.limit(4)
+    assert await most_at_once(line, 10) == 4
+    assert not caplog.records
+    line.limit(1, "it mixes its answers up")
+    line.limit(1, "it mixes its answers up")
+    assert await most_at_once(line, 10) == 1
+    (record,) = caplog.records
+    assert (record.levelno, record.__dict__["line"]) == (logging.WARNING, "tcp://plc:502")
+    assert record.__dict__["reason"] == "it mixes its answers up"
+
+
+async def test_those_who_wait_begin_at_once_when_there_are_more_places() -> None:
+    line = make(Lines(), [])
+    begun: list[int] = []
+    over = asyncio.Event()
+
+    async def exchange(number: int) -> None:
+        async with line.turn():
+            begun.append(number)
+            await over.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(exchange(number))
+        await asyncio.sleep(0)
+        assert begun == [0]
+        line.limit(3)
+        await asyncio.sleep(0)
+        assert begun == [0, 1, 2]
+        over.set()
+
+
+async def test_a_place_that_comes_together_with_a_cancellation_is_handed_on() -> None:
+    line = make(Lines(), [])
+    got: list[str] = []
+
+    async def wait(name: str) -> None:
+        async with line.turn():
+            got.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        async with line.turn():
+            first = group.create_task(wait("first"))
+            group.create_task(wait("second"))
+            await asyncio.sleep(0)
+        first.cancel()
+    assert got == ["second"]
+    assert await most_at_once(line, 3) == 1

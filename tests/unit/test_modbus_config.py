@@ -226,12 +226,16 @@ def test_the_transport_follows_from_what_is_written(wire: dict[str, Any], kind: 
         ({"host": None, "serial": SERIAL, "tls": TLS}, "transport: rtu has no use for tls:"),
         ({"tls": TLS | {"key": None}}, "tls.key"),
         ({"host": None, "serial": SERIAL, "port": 502}, "the serial port goes into serial:"),
-        ({"pause": "1ms"}, "pause: has no meaning for Modbus TCP"),
-        ({"tls": TLS, "pause": "1ms"}, "pause: has no meaning for Modbus TCP"),
-        ({"insecure_server_name": True}, "insecure_server_name: has no meaning without tls"),
+        ({"pause": "1ms"}, "pause: has no meaning for transport: tcp; leave it out"),
+        ({"tls": TLS, "pause": "1ms"}, "pause: has no meaning for transport: tls"),
+        ({"insecure_server_name": True}, "insecure_server_name: has no meaning for transport: tcp"),
+        (
+            {"transport": "rtu_over_tcp", "max_in_flight": 2},
+            "max_in_flight: has no meaning for transport: rtu_over",
+        ),
         ({"source_address": "eth1"}, "'eth1' does not appear to be an IPv4 or IPv6 address"),
         ({"interface": "a name too long for one"}, "interface"),
-        ({"host": None, "serial": SERIAL, "interface": "eth1"}, "interface: has no meaning for a serial port"),
+        ({"host": None, "serial": SERIAL, "interface": "eth1"}, "interface: has no meaning for transport: rtu"),
     ],
 )
 def test_a_wire_that_cannot_be_is_refused(wire: dict[str, Any], said: str) -> None:

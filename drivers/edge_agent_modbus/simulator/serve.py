@@ -4,8 +4,8 @@ import asyncio
 import ipaddress
 from collections.abc import Sequence
 
-from edge_agent.driver import Simulation, SimulationEventKind
 from edge_agent.errors import SimulationError
+from edge_agent.simulating import Simulation, SimulationEventKind
 from edge_agent_modbus.dialer import peer_name
 from edge_agent_modbus.simulator.config import SimulatedDevice
 from edge_agent_modbus.simulator.tcp import TcpAddress

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from edge_agent.driver import Simulation, SimulationEventKind
 from edge_agent.errors import SimulationError
+from edge_agent.simulating import Simulation, SimulationEventKind
 from edge_agent_modbus.simulator.faults import Drop, Garble, Late, Reboot
 from edge_agent_modbus.simulator.unit import Answer, Unit
 

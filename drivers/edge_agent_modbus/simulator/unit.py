@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from edge_agent.driver import Simulation, SimulationEvent, SimulationEventKind
 from edge_agent.model import DeviceId
+from edge_agent.simulating import Simulation, SimulationEvent, SimulationEventKind
 from edge_agent_modbus.simulator.answers import Answers
 from edge_agent_modbus.simulator.config import SimulatedDevice
 from edge_agent_modbus.simulator.faults import Delay, ExceptionAnswer, Fault, Garble, Occurrence, Short, Silence
