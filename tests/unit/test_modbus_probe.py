@@ -1,5 +1,7 @@
 """What a probe is asked for, in which order it goes about it, and how it ranks what fits."""
 
+import random
+
 import pytest
 
 from edge_agent.errors import ProbeError
@@ -8,7 +10,7 @@ from edge_agent_modbus.pdu import Table
 from edge_agent_modbus.probe.findings import Findings, UnitFindings, numbers, report
 from edge_agent_modbus.probe.known import Tolerance, parse_known, parse_tolerance
 from edge_agent_modbus.probe.layout import layouts, point
-from edge_agent_modbus.probe.match import Placing, fits
+from edge_agent_modbus.probe.match import Placing, fits, windows
 from edge_agent_modbus.probe.order import SerialSetting, parse_order, serial_steps
 from edge_agent_modbus.probe.way import ReadingOnly
 from edge_agent_modbus.source import ByteOrder, ValueType
@@ -149,6 +151,27 @@ def test_several_values_tell_the_order_that_one_leaves_open() -> None:
     best = layouts([fits(one, words, Tolerance()) for one in known])[0]
     assert (best.order, best.placing, best.explained) == (ByteOrder.CDAB, Placing.AS_WRITTEN, 2)
     assert str(best) == "byte order CDAB (registers in reverse order), addresses as written"
+
+
+def test_chance_is_seldom_taken_for_a_fit() -> None:
+    """Registers and values that have nothing to do with each other."""
+    chance = random.Random(1)
+    ways, one, both = 0, 0, 0
+    for _ in range(100):
+        known = [parse_known(f"register:{number}={chance.uniform(1, 1000):.1f}") for number in (40010, 40020)]
+        words = {
+            (table, address): chance.randrange(0x10000)
+            for table, spans in windows(known).items()
+            for first, end in spans
+            for address in range(first, end)
+        }
+        found = [fits(value, words, Tolerance()) for value in known]
+        ways += len(found[0])
+        one += any(layout.is_likely for layout in layouts(found[:1]))
+        both += any(layout.is_likely and layout.explained == 2 for layout in layouts(found))
+    assert 50 < ways < 200
+    assert one <= 10
+    assert both == 0
 
 
 def test_a_value_that_no_way_gives_is_told() -> None:
