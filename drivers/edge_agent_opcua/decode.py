@@ -1,191 +1,337 @@
-"""From DataValues to columns. Pure; knows the shape of the library's values, not the library.
+"""From the bytes of DataValues to columns: numbers by the run, everything else one by one. Pure.
+
+A run is a row of values that came with the same parts and the same type: they take the same bytes each, and go
+from the message into the columns together. What is not a plain Good number goes one by one.
 
 Status codes are kept untouched. A Bad reading has no value, whatever the server sent beside it; it stays in the
 column of the type that the point had last, so that the order within the point holds. What cannot be represented
-(arrays, structures, NaN) is a Bad reading of that point, never an error and never a text in place of a value.
+is a Bad reading of that point, never an error and never a text in place of a value. Bytes of which nobody can say
+where the next value begins void the whole message.
 """
 
 import math
 from array import array
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from types import MappingProxyType
+from typing import Any
 
-from edge_agent.model import Column, DataType, Quality, is_bad
-
-# OPC 10000-6 §5.1.2 table 1: identifiers of the built-in types.
-_NUMBERS = {
-    1: DataType.BOOL,
-    2: DataType.INT8,
-    3: DataType.UINT8,
-    4: DataType.INT16,
-    5: DataType.UINT16,
-    6: DataType.INT32,  # and enumerations
-    7: DataType.UINT32,
-    8: DataType.INT64,
-    9: DataType.UINT64,
-    10: DataType.FLOAT32,
-    11: DataType.FLOAT64,
-}
-_NULL, _STRING, _DATE_TIME, _GUID, _BYTE_STRING, _LOCALIZED_TEXT = 0, 12, 13, 14, 15, 21
+from edge_agent.model import Column, DataType, is_bad
+from edge_agent_opcua.binary import FIXED, DataValue, Reader, Value
+from edge_agent_opcua.convert import EMPTY, EPOCH_TICKS, LATEST_TICKS, NUMBERS, TICK_NS, Converter, convert
+from edge_agent_opcua.responses import Values
 
 # InfoType DataValue and the Overflow bit: the server's queue lost samples (OPC 10000-4 §7.39).
 OVERFLOW = 0x0000_0480
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2262, 1, 1, tzinfo=UTC)  # nanoseconds since 1970 fill 63 bits
-_NO_TIME = -1
+
+RUN = 256  # values that are looked at together, at most
+_HANDLE = Struct("<I")
 
 
-class _Variant(Protocol):
-    Value: Any
-    VariantType: Any
-    is_array: Any
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How values look that came with the same parts (OPC 10000-6 §5.2.2.17) and the same numeric type.
+
+    Attributes:
+        form: unpacks the value, the status, the source time and the server time, as far as they are there.
+        time_at: position of the first of the times; 0 without any.
+    """
+
+    form: Struct
+    data_type: DataType
+    has_status: bool
+    has_server: bool
+    time_at: int
+
+    @classmethod
+    def of(cls, mask: int, kind: int, prefix: str) -> "_Shape":
+        has_status, has_source, has_server = bool(mask & 0x02), bool(mask & 0x04), bool(mask & 0x08)
+        parts = f"<{prefix}xx{FIXED[kind]}{'I' * has_status}{'q' * (has_source + has_server)}"
+        time_at = 1 + has_status if has_source or has_server else 0
+        return cls(Struct(parts), NUMBERS[kind], has_status, has_server, time_at)
 
 
-class _Status(Protocol):
-    value: int
+def _shapes(prefix: str) -> dict[bytes, _Shape]:
+    """Return the shapes by their first two bytes: mask and type."""
+    return {
+        bytes([mask, kind]): _Shape.of(mask, kind, prefix)
+        for kind in NUMBERS
+        for mask in range(0x01, 0x10, 2)  # with a value, without picoseconds
+    }
 
 
-class DataValue(Protocol):
-    """What the library gives for one value (OPC 10000-4 §7.11). What the server did not send is None."""
-
-    Value: _Variant | None
-    StatusCode: _Status | None
-    SourceTimestamp: datetime | None
-    ServerTimestamp: datetime | None
+_READ, _CHANGED = _shapes(""), _shapes("I")
+_KINDS = {data_type: kind for kind, data_type in NUMBERS.items()}
 
 
 class _Builder:
     """One column that is being filled."""
 
-    __slots__ = ("offsets_ns", "points", "statuses", "values")
+    __slots__ = ("has_status", "has_time", "offsets_ns", "points", "statuses", "values")
 
-    def __init__(self) -> None:
-        self.points: list[int] = []
-        self.values: list[Any] = []
-        self.statuses: list[int] = []
-        self.offsets_ns: list[int] = []
+    def __init__(self, data_type: DataType) -> None:
+        self.points = array("H")
+        self.values: Any = array(data_type.typecode) if data_type.typecode else []
+        self.statuses = array("I")
+        self.offsets_ns = array("q")
+        self.has_status = self.has_time = False
 
     def column(self, data_type: DataType) -> Column:
-        values: Any = None
-        if data_type is not DataType.NULL:
-            values = array(data_type.typecode, self.values) if data_type.typecode else self.values
         return Column(
             data_type,
-            array("H", self.points),
-            values,
-            array("I", self.statuses) if any(self.statuses) else None,
-            array("q", self.offsets_ns) if any(self.offsets_ns) else None,
+            self.points,
+            None if data_type is DataType.NULL else self.values,
+            self.statuses if self.has_status else None,
+            self.offsets_ns if self.has_time else None,
         )
 
 
 class Decoder:
     """Turns the values of one session into columns.
 
+    Args:
+        converters: for the points whose values are not taken as they are.
+
     Attributes:
         overflows: readings that came with the Overflow bit so far: samples before them were lost at the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, converters: Mapping[int, Converter] | None = None) -> None:
         self.overflows = 0
+        self._converters = dict(converters or {})
         self._types: dict[int, DataType] = {}
-        self._last_time: datetime | None = None
-        self._last_ns = _NO_TIME
+        self._points_of: dict[DataType, set[int]] = {data_type: set() for data_type in DataType}
 
-    def columns(self, time_ns: int, values: Iterable[tuple[int, DataValue]]) -> tuple[Column, ...]:
-        """Return the readings of ``values`` (point index and value, in order of arrival).
+    def read(
+        self,
+        time_ns: int,
+        points: Sequence[int],
+        answers: Iterable[Values],
+        statuses: Mapping[int, int] = MappingProxyType({}),
+    ) -> tuple[Column, ...]:
+        """Return the readings of what was read.
+
+        Args:
+            time_ns: when it arrived; holds for those whose server told no usable time.
+            points: what was asked for, in this order.
+            answers: one after the other, as many values as ``points``.
+            statuses: of points that have a Bad status instead of a value.
+
+        Raises:
+            MalformedError: nothing of it can be trusted.
+        """
+        batch = _Batch(self, time_ns)
+        first = 0
+        for values in answers:
+            batch.take_values(values.data, values.at, points[first : first + values.count])
+            first += values.count
+        for point, status in statuses.items():
+            batch.add(point, DataValue(None, status, None, None))
+        return batch.columns()
+
+    def changes(self, time_ns: int, bodies: Iterable[bytes], reported: frozenset[int]) -> tuple[Column, ...]:
+        """Return the readings of DataChangeNotifications (OPC 10000-4 §7.25.2).
 
         Args:
             time_ns: when they arrived; holds for those whose server told no usable time.
-            values: a source time before 1970 or after 2261 counts as not told.
+            bodies: of the notifications.
+            reported: points that may be in them, by handle; others are passed over.
+
+        Raises:
+            MalformedError: nothing of them can be trusted.
         """
-        builders: dict[DataType, _Builder] = {}
-        for point, value in values:
-            status = value.StatusCode.value if value.StatusCode is not None else 0
-            if status & OVERFLOW == OVERFLOW:
-                self.overflows += 1
-            data_type, content, status = self._reading(point, value.Value, status)
-            builder = builders.get(data_type)
-            if builder is None:
-                builder = builders[data_type] = _Builder()
-            builder.points.append(point)
-            builder.values.append(content)
-            builder.statuses.append(status)
-            source_ns = self._time_ns(value.SourceTimestamp, value.ServerTimestamp)
-            builder.offsets_ns.append(0 if source_ns == _NO_TIME else source_ns - time_ns)
-        return tuple(builder.column(data_type) for data_type, builder in builders.items())
+        batch = _Batch(self, time_ns)
+        for body in bodies:
+            reader = Reader(body)
+            batch.take_changes(reader, reader.count(5), reported)
+        return batch.columns()
 
-    def _reading(self, point: int, variant: _Variant | None, status: int) -> tuple[DataType, Any, int]:
-        if not is_bad(status):
-            data_type, content, status = _convert(variant, status)
-            if data_type is not DataType.NULL:
+    def type_of(self, point: int) -> DataType:
+        """Return the type that the point's last value had; NULL before the first one."""
+        return self._types.get(point, DataType.NULL)
+
+    def note_types(self, points: Sequence[int], data_type: DataType) -> None:
+        """Keep in mind that ``points`` have this type."""
+        if not self._points_of[data_type].issuperset(points):
+            for point in points:
+                self._points_of[self.type_of(point)].discard(point)
                 self._types[point] = data_type
-                return data_type, content, status
-        data_type = self._types.get(point, DataType.NULL)
-        return data_type, _EMPTY[data_type], status
+            self._points_of[data_type].update(points)
 
-    def _time_ns(self, source: datetime | None, server: datetime | None) -> int:
-        if source is not None and source == self._last_time:
-            return self._last_ns
-        for time in (source, server):
-            if time is not None and _EPOCH <= time < _LATEST:
-                since = time - _EPOCH
-                time_ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-                if time is source:
-                    self._last_time, self._last_ns = time, time_ns
-                return time_ns
-        return _NO_TIME
+    def converter_of(self, point: int) -> Converter:
+        """Return what makes readings of the point's values."""
+        return self._converters.get(point, convert)
+
+    def is_plain(self, points: Iterable[int]) -> bool:
+        """Return whether the values of all ``points`` are taken as they are."""
+        return self._converters.keys().isdisjoint(points)
 
 
-_EMPTY: dict[DataType, Any] = dict.fromkeys(DataType, 0) | {
-    DataType.NULL: None,
-    DataType.STRING: "",
-    DataType.BYTES: b"",
-}
+class _Batch:
+    """The columns of one exchange while they are made."""
+
+    def __init__(self, decoder: Decoder, time_ns: int) -> None:
+        self._decoder = decoder
+        self._time_ns = time_ns
+        self._builders: dict[DataType, _Builder] = {}
+
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(builder.column(data_type) for data_type, builder in self._builders.items())
+
+    def take_values(self, data: bytes, at: int, points: Sequence[int]) -> None:
+        """Take one DataValue for each of ``points``, from ``at`` on."""
+        reader, taken, count = Reader(data, at), 0, len(points)
+        while taken < count:
+            at = reader.at
+            shape = _READ.get(data[at : at + 2])
+            if shape is None:
+                self.add(points[taken], reader.data_value())
+                taken += 1
+                continue
+            run = _run(data, at, shape.form.size, 0, count - taken)
+            if run == 1:
+                reader.skip(shape.form.size)
+                self._take_one(shape, points[taken], shape.form.unpack_from(data, at))
+                taken += 1
+                continue
+            stop = reader.skip(run * shape.form.size) + run * shape.form.size
+            parts = list(zip(*shape.form.iter_unpack(data[at:stop]), strict=True))
+            self._take(shape, points[taken : taken + run], parts)
+            taken += run
+
+    def take_changes(self, reader: Reader, count: int, reported: frozenset[int]) -> None:
+        """Take ``count`` MonitoredItemNotifications."""
+        data, taken = reader.data, 0
+        while taken < count:
+            at = reader.at
+            shape = _CHANGED.get(data[at + 4 : at + 6])
+            if shape is None:
+                reader.spend()
+                point, value = reader.uint32(), reader.data_value()
+                if point in reported:
+                    self.add(point, value)
+                taken += 1
+                continue
+            run = _run(data, at, shape.form.size, _HANDLE.size, count - taken)
+            if run == 1:
+                reader.skip(shape.form.size)
+                point, *parts = shape.form.unpack_from(data, at)
+                if point in reported:
+                    self._take_one(shape, point, parts)
+                taken += 1
+                continue
+            stop = reader.skip(run * shape.form.size) + run * shape.form.size
+            points, *parts = zip(*shape.form.iter_unpack(data[at:stop]), strict=True)
+            if not reported.issuperset(points):
+                kept = [i for i, point in enumerate(points) if point in reported]
+                points, parts = tuple(points[i] for i in kept), [tuple(part[i] for i in kept) for part in parts]
+            if points:
+                self._take(shape, points, parts)
+            taken += run
+
+    def add(self, point: int, value: DataValue) -> None:
+        """Take one value, whatever it is."""
+        data_type, content, status = DataType.NULL, None, value.status
+        if not is_bad(status):
+            data_type, content, status = self._decoder.converter_of(point)(value.value, status)
+        ticks = value.source_ticks
+        if ticks is None or not EPOCH_TICKS <= ticks < LATEST_TICKS:
+            ticks = value.server_ticks
+        self._append(point, data_type, content, status, ticks)
+
+    def _take(self, shape: _Shape, points: Sequence[int], parts: Sequence[Sequence[Any]]) -> None:
+        """Take values of one shape: all together, if they are plain and Good and their times make sense."""
+        values, data_type = parts[0], shape.data_type
+        ticks = parts[shape.time_at] if shape.time_at else None
+        if (
+            (not shape.has_status or not any(parts[1]))
+            and (ticks is None or (min(ticks) >= EPOCH_TICKS and max(ticks) < LATEST_TICKS))
+            and (not data_type.is_float or math.isfinite(sum(values)))
+            and self._decoder.is_plain(points)
+        ):
+            self._extend(data_type, points, values, ticks)
+            return
+        for point, row in zip(points, zip(*parts, strict=True), strict=True):
+            self._take_one(shape, point, row)
+
+    def _take_one(self, shape: _Shape, point: int, row: Sequence[Any]) -> None:
+        """Take one value of a shape."""
+        content, data_type = row[0], shape.data_type
+        status = row[1] if shape.has_status else 0
+        ticks = row[shape.time_at] if shape.time_at else None
+        if (
+            status
+            or (ticks is not None and not EPOCH_TICKS <= ticks < LATEST_TICKS)
+            or content - content != 0  # not finite
+            or not self._decoder.is_plain((point,))
+        ):
+            server_ticks = row[-1] if shape.has_server else None
+            self.add(point, DataValue(Value(_KINDS[data_type], content), status, ticks, server_ticks))
+        else:
+            self._append(point, data_type, content, 0, ticks)
+
+    def _extend(
+        self, data_type: DataType, points: Sequence[int], values: Sequence[Any], ticks: Sequence[int] | None
+    ) -> None:
+        self._decoder.note_types(points, data_type)
+        builder = self._builder(data_type)
+        builder.points.extend(points)
+        builder.values.extend(values)
+        builder.statuses.frombytes(bytes(builder.statuses.itemsize * len(points)))
+        if ticks is None:
+            builder.offsets_ns.frombytes(bytes(builder.offsets_ns.itemsize * len(points)))
+        else:
+            shift_ns = EPOCH_TICKS * TICK_NS + self._time_ns
+            builder.offsets_ns.extend([TICK_NS * tick - shift_ns for tick in ticks])
+            builder.has_time = True
+
+    def _append(self, point: int, data_type: DataType, content: Any, status: int, ticks: int | None) -> None:
+        decoder = self._decoder
+        if status & OVERFLOW == OVERFLOW:
+            decoder.overflows += 1
+        if data_type is DataType.NULL:
+            data_type = decoder.type_of(point)
+            content = EMPTY[data_type]
+        elif decoder.type_of(point) is not data_type:
+            decoder.note_types((point,), data_type)
+        builder = self._builder(data_type)
+        builder.points.append(point)
+        builder.values.append(content)
+        builder.statuses.append(status)
+        builder.has_status = builder.has_status or bool(status)
+        if ticks is not None and EPOCH_TICKS <= ticks < LATEST_TICKS:
+            builder.offsets_ns.append(TICK_NS * (ticks - EPOCH_TICKS) - self._time_ns)
+            builder.has_time = True
+        else:
+            builder.offsets_ns.append(0)
+
+    def _builder(self, data_type: DataType) -> _Builder:
+        builder = self._builders.get(data_type)
+        if builder is None:
+            builder = self._builders[data_type] = _Builder(data_type)
+        return builder
 
 
-def _convert(variant: _Variant | None, status: int) -> tuple[DataType, Any, int]:
-    """Return type, value and status of one value that the server did not call Bad."""
-    kind = variant.VariantType.value if variant is not None else _NULL
-    if variant is None or kind == _NULL:
-        return DataType.NULL, None, Quality.BAD_WAITING_FOR_INITIAL_DATA
-    if variant.is_array:
-        return DataType.NULL, None, Quality.BAD_NOT_SUPPORTED
-    data_type = _NUMBERS.get(kind)
-    if data_type is None:
-        return _convert_text(kind, variant.Value, status)
-    if data_type.is_float and not math.isfinite(variant.Value):
-        return data_type, 0.0, Quality.BAD_OUT_OF_RANGE
-    return data_type, variant.Value, status
+def _run(data: bytes, at: int, size: int, head: int, count: int) -> int:
+    """Return how many values in a row have the shape of the one at ``at``; 1 or more.
+
+    Args:
+        data: the message.
+        at: where the first one begins.
+        size: bytes of each.
+        head: bytes of each ahead of its mask and type.
+        count: how many there are at most.
+    """
+    first = at + head
+    if data[first : first + 2] != data[first + size : first + size + 2]:
+        return 1
+    limit = min(count, RUN, (len(data) - at) // size)
+    stop = at + limit * size
+    masks, kinds = data[first:stop:size], data[first + 1 : stop : size]
+    return max(1, min(_leading(masks), _leading(kinds)))
 
 
-def _convert_text(kind: int, content: Any, status: int) -> tuple[DataType, Any, int]:
-    if kind == _BYTE_STRING:
-        return DataType.BYTES, content or b"", status
-    text = _text(kind, content)
-    if text is None:
-        return DataType.NULL, None, Quality.BAD_NOT_SUPPORTED
-    if not _is_utf8(text):
-        return DataType.STRING, "", Quality.BAD_DECODING_ERROR
-    return DataType.STRING, text, status
-
-
-def _text(kind: int, content: Any) -> str | None:
-    if kind == _STRING:
-        return content or ""
-    if kind == _LOCALIZED_TEXT:
-        return content.Text or ""
-    if kind == _GUID:
-        return str(content)
-    if kind == _DATE_TIME and content is not None:
-        return str(content.astimezone(UTC).isoformat(timespec="microseconds")).replace("+00:00", "Z")
-    return None
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether ``text`` came from valid UTF-8; the library hides other bytes in lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _leading(row: bytes) -> int:
+    """Return how often the first byte stands at the beginning."""
+    return len(row) - len(row.lstrip(row[:1]))

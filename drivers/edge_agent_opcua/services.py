@@ -4,19 +4,24 @@ Each call may raise what ``translation.FOREIGN`` names; the caller says what tha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence, Sized
+from functools import partial
+from typing import Any, TypeVar
 
 from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ExchangeError
+from edge_agent_opcua import wire
 from edge_agent_opcua.event_filter import event_filter
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item
 from edge_agent_opcua.point import Discard, Trigger
 from edge_agent_opcua.profiles import AUTO, MAX_OPERATIONS, PROFILES, Profile, detect
+from edge_agent_opcua.responses import Notification, Values
 from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, status_of, whole_session
+
+T = TypeVar("T", bound=Sized)
 
 RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
 
@@ -47,14 +52,19 @@ class Portion:
     async def each(
         self, things: Sequence[Any], call: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
     ) -> list[Any]:
-        """Return one result for each of ``things``, in order.
+        """Return one result for each of ``things``, in order; raises as ``parts``."""
+        return [result for answers in await self.parts(things, call) for result in answers]
+
+    async def parts(self, things: Sequence[Any], call: Callable[[Sequence[Any]], Awaitable[T]]) -> list[T]:
+        """Return the answers that hold one result for each of ``things``, in order.
 
         Raises:
             ExchangeError: an answer is not as long as its request; all of them are void.
         """
-        results: list[Any] = []
-        while len(results) < len(things):
-            part = things[len(results) : len(results) + self.size]
+        results: list[T] = []
+        done = 0
+        while done < len(things):
+            part = things[done : done + self.size]
             try:
                 answers = await call(part)
             except FOREIGN as exc:
@@ -64,7 +74,8 @@ class Portion:
                 continue
             if len(answers) != len(part):
                 raise ExchangeError(f"the server answered {len(answers)} of {len(part)} operations")
-            results += answers
+            results.append(answers)
+            done += len(part)
         return results
 
 
@@ -112,14 +123,9 @@ class Services:
         if told.Value is not None and isinstance(told.Value.Value, list):
             self.namespaces = told.Value.Value
 
-    async def read(self, node_ids: Sequence[Any]) -> list[Any]:
-        """Return the DataValue of each variable."""
-
-        async def call(part: Sequence[Any]) -> Sequence[Any]:
-            values: Sequence[Any] = await self.client.uaclient.read_attributes(part, ua.AttributeIds.Value)
-            return values
-
-        return await self._reads.each(node_ids, call)
+    async def read(self, operations: Sequence[bytes]) -> list[Values]:
+        """Return the values that ``wire.value_of`` asks for: several answers, if it is too much for one."""
+        return await self._reads.parts(operations, partial(wire.read, self.client.uaclient.session))
 
     async def monitor(self, subscription_id: int, items: Sequence[tuple[Item, Any]]) -> list[Any]:
         """Ask that items be reported, each with its node; return a MonitoredItemCreateResult for each."""
@@ -145,11 +151,9 @@ class Services:
 
         await self._items.each(item_ids, call)
 
-    async def publish(self, acknowledgements: Sequence[Any]) -> Any:
-        """Wait for what the server has to say and return the PublishResult."""
-        response = await self.client.uaclient.session.publish(acknowledgements)
-        response.ResponseHeader.ServiceResult.check()
-        return response.Parameters
+    async def publish(self, acknowledgements: Sequence[Any]) -> Notification:
+        """Wait for what the server has to say."""
+        return await wire.publish(self.client.uaclient.session, acknowledgements)
 
     async def renew_channel(self) -> None:
         """Renew the channel's token in time, on the way to a request: no task has to live for it.

@@ -23,26 +23,21 @@ from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.cross_check import CrossCheck
-from edge_agent_opcua.decode import OVERFLOW, DataValue, Decoder
+from edge_agent_opcua.decode import OVERFLOW, Decoder
 from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
+from edge_agent_opcua.responses import Notification
 from edge_agent_opcua.resumption import Past, Resumption
 from edge_agent_opcua.retries import NEVER, Retries
 from edge_agent_opcua.revisions import Revisions
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscription import Subscription
 from edge_agent_opcua.translation import one_exchange, whole_session
+from edge_agent_opcua.wire import event_fields, value_of
 
 CYCLES = 3  # publications and samples that a change may take before it counts as not reported
-
-
-def _bad(status: int) -> Any:
-    return ua.DataValue(None, ua.StatusCode(status))
-
-
-_NO_NODE = _bad(Quality.BAD_NODE_ID_UNKNOWN)  # the server has no namespace of that URI
 
 
 async def open_session(
@@ -102,6 +97,7 @@ class OpcUaSession:
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = nodes
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
+        self._encoded: dict[int, bytes] = {}  # by point: what reads it
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
         self._revisions = Revisions([point.name for point in config.points])
         self._subscriptions: dict[int, Subscription] = {}  # by the server's number
@@ -134,13 +130,14 @@ class OpcUaSession:
 
     async def read(self, request: Request) -> ReadingBatch:
         points = [point for point in request.points if self._node_ids[point] is not None]
+        nowhere = [point for point in request.points if self._node_ids[point] is None]
         await self._services.renew_channel()
         with one_exchange(self._url, "reading"):
-            values = await self._services.read([self._node_ids[point] for point in points])
-        time_ns = self._clock.now_ns()
-        answers = dict(zip(points, values, strict=True))
-        pairs = ((point, answers.get(point, _NO_NODE)) for point in request.points)
-        return ReadingBatch(self._device, time_ns, self._decoder.columns(time_ns, pairs))
+            answers = await self._services.read(self._operations(points))
+            time_ns = self._clock.now_ns()
+            statuses = dict.fromkeys(nowhere, int(Quality.BAD_NODE_ID_UNKNOWN))
+            columns = self._decoder.read(time_ns, points, answers, statuses)
+        return ReadingBatch(self._device, time_ns, columns)
 
     async def run(self, emit: Emit) -> None:
         await self._resume(emit)
@@ -222,30 +219,33 @@ class OpcUaSession:
                 )
             await self._clock.sleep(left_s[silent])
 
-    async def _take(self, told: Any, emit: Emit) -> list[Any]:
-        """Report what a PublishResult holds; return what is to be acknowledged."""
-        subscription = self._subscriptions.get(told.SubscriptionId)
+    async def _take(self, told: Notification, emit: Emit) -> list[Any]:
+        """Report what the server has to say; return what is to be acknowledged."""
+        subscription = self._subscriptions.get(told.subscription_id)
         if subscription is None:
             raise DeviceUnavailableError(f"{self._url} has lost the subscription")
         time_ns = self._clock.now_ns()
         subscription.heard_s = self._clock.monotonic_s()
-        message = told.NotificationMessage
-        sequence, data = int(message.SequenceNumber), message.NotificationData or []
-        lost = subscription.missed(sequence, is_keep_alive=not data)
+        lost = subscription.missed(told.sequence, is_keep_alive=told.is_keep_alive)
         since_ns, subscription.heard_ns = subscription.heard_ns, time_ns
         if lost:
-            told = Lost(tuple(subscription.reported), since_ns, time_ns, LossReason.MISSED, lost)
-            await emit(ReadingBatch(self._device, time_ns, (), lost=(told,)))
+            about = Lost(tuple(subscription.reported), since_ns, time_ns, LossReason.MISSED, lost)
+            await emit(ReadingBatch(self._device, time_ns, (), lost=(about,)))
             self._past.heard_ns = time_ns
-            raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {sequence} are missing")
-        if not data:
+            raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {told.sequence} are missing")
+        if told.ended is not None:
+            reason = ua.StatusCode(told.ended).name
+            raise DeviceUnavailableError(f"{self._url} has ended the subscription: {reason}")
+        if told.is_keep_alive:
             await self._events.settle(subscription.number, emit)
             self._past.heard_ns = time_ns
             return []
-        events = list(_events(subscription, data))
-        if events:
+        if told.event_lists:
+            with whole_session(self._url, "reading events"):
+                events = [fields for fields in event_fields(told) if fields.ClientHandle in subscription.reported]
             await self._events.take(subscription.number, events, emit)
-        columns = self._decoder.columns(time_ns, self._changes(subscription, data))
+        with whole_session(self._url, "reading a notification"):
+            columns = self._decoder.changes(time_ns, told.changes, frozenset(subscription.reported))
         if columns:
             self._check.note(columns)
             overflown = tuple(_overflown(columns))
@@ -254,7 +254,7 @@ class OpcUaSession:
             refused = self._note_statuses(columns)
             await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
         self._past.heard_ns = time_ns
-        return [ua.SubscriptionAcknowledgement(subscription.number, sequence)]
+        return [ua.SubscriptionAcknowledgement(subscription.number, told.sequence)]
 
     async def _resume(self, emit: Emit) -> None:
         """Say that changes since the session before may be missing; what holds comes with the first readings."""
@@ -264,16 +264,6 @@ class OpcUaSession:
             told = Lost(points, self._past.heard_ns, self._asked_ns, LossReason.OUTAGE)
             await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
         self._past.heard_ns = self._asked_ns
-
-    def _changes(self, subscription: Subscription, data: Iterable[Any]) -> Iterable[tuple[int, DataValue]]:
-        reported = subscription.reported
-        for part in data:
-            if isinstance(part, ua.DataChangeNotification):
-                for item in part.MonitoredItems:
-                    if item.ClientHandle in reported:
-                        yield item.ClientHandle, item.Value
-            elif isinstance(part, ua.StatusChangeNotification):
-                raise DeviceUnavailableError(f"{self._url} has ended the subscription: {part.Status.name}")
 
     async def _try_again(self, emit: Emit) -> None:
         """Ask anew for the points that the server did not report, as far as it is time."""
@@ -310,9 +300,9 @@ class OpcUaSession:
             return
         with whole_session(self._url, "checking what is reported"):
             async with asyncio.timeout(self._patience_s):
-                values = await self._services.read([self._node_ids[point] for point in points])
-        time_ns = self._clock.now_ns()
-        columns = self._decoder.columns(time_ns, zip(points, values, strict=True))
+                answers = await self._services.read(self._operations(points))
+            time_ns = self._clock.now_ns()
+            columns = self._decoder.read(time_ns, points, answers)
         kept = self._check.compare(columns, self._clock.monotonic_s())
         if kept:
             columns = tuple(
@@ -348,13 +338,20 @@ class OpcUaSession:
 
     def _resolve(self) -> None:
         self._node_ids = [self._services.find(node) for node in self._nodes]
+        self._encoded = {}
+
+    def _operations(self, points: Sequence[int]) -> list[bytes]:
+        """Return what reads ``points``; each is encoded once."""
+        for point in points:
+            if point not in self._encoded:
+                self._encoded[point] = value_of(self._node_ids[point])
+        return [self._encoded[point] for point in points]
 
     async def _emit_statuses(self, emit: Emit, statuses: Mapping[int, int]) -> None:
         """Report points that have a status and no value."""
         if statuses:
             time_ns = self._clock.now_ns()
-            pairs = ((point, _bad(status)) for point, status in statuses.items())
-            columns = self._decoder.columns(time_ns, pairs)
+            columns = self._decoder.read(time_ns, (), (), statuses)
             await emit(ReadingBatch(self._device, time_ns, columns, frozenset(_refused(columns))))
 
     def _note_statuses(self, columns: Iterable[Column]) -> frozenset[int]:
@@ -370,14 +367,6 @@ class OpcUaSession:
                     elif not is_bad(status):
                         self._retries.passed(point)
         return refused
-
-
-def _events(subscription: Subscription, data: Iterable[Any]) -> Iterable[Any]:
-    for part in data:
-        if isinstance(part, ua.EventNotificationList):
-            for fields in part.Events:
-                if fields.ClientHandle in subscription.reported:
-                    yield fields
 
 
 def _overflown(columns: Iterable[Column]) -> Iterable[int]:
