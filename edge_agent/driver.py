@@ -24,6 +24,7 @@ from edge_agent.certificates import CertificateStore
 from edge_agent.clock import Clock
 from edge_agent.model import DeviceId, ReadingBatch, ReadingClass, check_id
 from edge_agent.model.quantity import parse_duration_s, parse_size_bytes
+from edge_agent.probation import Probation as Probation  # noqa: PLC0414 - lent to drivers, for what they learn
 from edge_agent.probing import ProberSpec
 from edge_agent.simulating import Simulation
 

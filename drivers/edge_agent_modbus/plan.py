@@ -44,7 +44,7 @@ class Limits:
         return self.coils if table.has_bits else self.registers
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class ReadRequest:
     """One exchange: a block of one table and what is made of it.
 
@@ -86,8 +86,10 @@ class ReadRequest:
             Gap(self.table, one.end, other.address) for one, other in pairwise(spans) if one.end < other.address
         )
 
-    def split(self) -> "tuple[ReadRequest, ...]":
+    def split(self, at: int | None = None) -> "tuple[ReadRequest, ...]":
         """Return requests for the lower and the upper half of the points; empty if all lie in one place.
+
+        ``at`` is the address of the first point of the upper half, None = one in the middle.
 
         The halves of a request that reads gaps are one request each. If both are answered where the whole was
         refused, the device refuses the gap between them (``gap_between``), or to give so much in one reply.
@@ -95,7 +97,8 @@ class ReadRequest:
         places = sorted({(source.address, source.size) for source in self.sources})
         if len(places) == 1:
             return ()
-        lower = set(places[: len(places) // 2])
+        middle = len(places) // 2 if at is None else bisect_left(places, (at, 0))
+        lower = set(places[:middle])
         halves: tuple[list[Source], list[Source]] = ([], [])
         for source in self.sources:
             halves[(source.address, source.size) not in lower].append(source)

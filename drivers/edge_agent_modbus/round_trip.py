@@ -19,7 +19,12 @@ class RoundTrips:
         self._state = state
         self._speed = speed
         self._answers_ns: list[float] = []
-        self.is_complete = False
+        self._is_complete = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was measured in this session, and not forgotten since."""
+        return self._is_complete and KEY in self._state
 
     def add(self, duration_s: float, table: Table, count: int) -> None:
         """Take the time of an exchange that was answered with data."""
@@ -27,7 +32,8 @@ class RoundTrips:
         self._answers_ns.append(duration_s * 1e9 - bytes_ns)
         if len(self._answers_ns) == SAMPLES:
             self._state[KEY] = str(_step_ns(median(self._answers_ns)) // 1000)
-            self.is_complete = True
+            self._answers_ns.clear()
+            self._is_complete = True
 
 
 def measured(speed: LineSpeed, state: Mapping[str, str]) -> LineSpeed:

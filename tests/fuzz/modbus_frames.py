@@ -27,6 +27,7 @@ from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_batch
 from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.gaps import Gaps
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.source import ValueType
 from edge_agent_modbus.tcp import TcpTransport
@@ -137,7 +138,8 @@ class Fuzzer:
         self._transport = TcpTransport("wire")
         self._transport.connection_made(self._wire)
         line = self._context.line(f"wire-{self.connections % 2}", self._open, lambda transport: transport.close())
-        self._session = ModbusSession(self._context, self._device._config, line, await line.attach())
+        gaps = Gaps(self._context.state, self._context.clock)
+        self._session = ModbusSession(self._context, self._device._config, gaps, line, await line.attach())
         self.connections += 1
 
     async def _open(self) -> Transport:

@@ -24,6 +24,7 @@ from edge_agent.model import ReadingBatch
 from edge_agent.testing.conformance import check_batch
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.gaps import Gaps
 from edge_agent_modbus.rtu import Debts, RtuTransport, crc
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.transport import Transport
@@ -130,7 +131,8 @@ class Fuzzer:
         self._transport.connection_made(Wire(self._transport, self._answer_now))
         name = f"wire-{self.connections % 2}"
         line = self._context.line(name, self._open, lambda transport: transport.close())
-        self._session = ModbusSession(self._context, self._config, line, await line.attach())
+        gaps = Gaps(self._context.state, self._context.clock)
+        self._session = ModbusSession(self._context, self._config, gaps, line, await line.attach())
         self.connections += 1
 
     async def close(self) -> None:

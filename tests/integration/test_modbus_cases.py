@@ -58,10 +58,16 @@ class CaseDevice:
         self._options = options
         self._device = device
         self._refused: set[int] = set()
+        self._plan: list[Request] = []
 
     def plan(self) -> list[Request]:
         groups = by_interval(self._device.polled, self._options.intervals_s)
-        return [request for _, points in groups for request in self._device.plan(points, self._refused)]
+        plan: list[Request] = [
+            request for _, points in groups for request in self._device.plan(points, self._refused)
+        ]
+        if [str(request) for request in plan] != [str(request) for request in self._plan]:
+            self._plan = plan
+        return self._plan
 
     async def open(self) -> None:
         self._session = await self._device.connect()

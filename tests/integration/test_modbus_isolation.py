@@ -74,11 +74,144 @@ async def test_a_device_in_trouble_as_a_whole_is_not_looked_into_each_time() -> 
     with libmodbus_server(exceptions={1: 4}) as server:
         device = unit(server.port, words(*range(125)))
         session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
         for _ in range(5):
-            got = await read_all(device, session)
-            assert set(got.values()) == {Quality.BAD_DEVICE_FAILURE}
-        assert len(server.requests()) == 5 + 14
+            assert set(values(await session.read(request)).values()) == {Quality.BAD_DEVICE_FAILURE}
+        assert len(server.requests()) == 5 + 28
         await session.close()
+
+
+BAD_REGISTERS = {
+    "the first twenty": [*range(20)],
+    "all but the first two": [*range(2, 125)],
+    "the last hundred": [*range(25, 125)],
+    "one in each sixteenth": [*range(0, 125, 8)],
+    "one in each sixteenth, and the second half": [*range(0, 62, 8), *range(62, 125)],
+    "every second": [*range(0, 125, 2)],
+}
+
+
+@pytest.mark.parametrize("code", [2, 4])
+@pytest.mark.parametrize("bad", BAD_REGISTERS.values(), ids=BAD_REGISTERS)
+async def test_many_bad_registers_cost_none_of_the_others_in_the_same_read(bad: list[int], code: int) -> None:
+    def script(request: bytes, _: int) -> bytes:
+        return reply(request, bytes([0x83, code])) if touches(request, *bad) else registers_reply(request)
+
+    async with scripted_server(script) as server:
+        device = unit(server.port, words(*range(125)))
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        batch = await session.read(request)
+        await session.close()
+    assert batch.refused == {*bad}
+    assert values(batch) == {i: BAD[code] if i in bad else i for i in range(125)}
+    assert len(server.requests) <= 2 * 125
+
+
+async def test_what_the_first_look_into_a_troubled_device_does_not_find_the_next_ones_do() -> None:
+    bad = {*range(123)}  # no data in any part that the first look asks for
+    clock = FakeClock()
+
+    def script(request: bytes, _: int) -> bytes:
+        return reply(request, b"\x83\x04") if touches(request, *bad) else registers_reply(request)
+
+    async with scripted_server(script) as server:
+        device = unit(server.port, words(*range(125)), clock=clock)
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        looks, refused = [], frozenset[int]()
+        while not refused:
+            before = len(server.requests)
+            refused = (await session.read(request)).refused
+            if len(server.requests) - before > 1:
+                looks.append(round(clock.monotonic_s()))
+            assert clock.monotonic_s() < 2000, looks
+            await clock.advance(1)
+        await session.close()
+    assert refused == bad
+    assert len(looks) > 1, "the first look found it: this test shows nothing"
+    assert [after - looks[0] for after in looks[:4]] == [0, 30, 90, 210][: len(looks)]
+    assert len(looks) <= 4
+
+
+async def test_a_device_that_stays_in_trouble_is_looked_into_later_each_time() -> None:
+    clock = FakeClock()
+    async with scripted_server(lambda request, _: reply(request, b"\x83\x04")) as server:
+        device = unit(server.port, words(*range(125)), clock=clock)
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        looks = []
+        for second in range(600):
+            before = len(server.requests)
+            batch = await session.read(request)
+            assert set(values(batch).values()) == {Quality.BAD_DEVICE_FAILURE}
+            assert batch.refused == frozenset()
+            if len(server.requests) - before > 1:
+                looks.append(second)
+            await clock.advance(1)
+        await session.close()
+    assert looks == [0, 30, 90, 210, 450]
+
+
+@pytest.mark.parametrize("answer", [b"\x83\x04", b"\x03\x00"])
+async def test_a_passing_failure_of_a_block_with_gaps_leaves_nothing_behind(answer: bytes) -> None:
+    clock = FakeClock()
+    async with scripted_server(
+        lambda request, n: registers_reply(request) if n else reply(request, answer)
+    ) as server:
+        device = unit(server.port, words(0, 1, 10, 11), clock=clock)
+        session = await device.connect()
+        plan = device.plan(device.polled, frozenset())
+        assert values(await session.read(plan[0])) == {0: 0, 1: 1, 2: 10, 3: 11}
+        apart = device.plan(device.polled, frozenset())
+        assert len(apart) == 2, "the gap is not read for now"
+        await clock.advance(600)
+        await session.read(apart[0])
+        again = device.plan(device.polled, frozenset())
+        assert [str(request) for request in again] == [str(request) for request in plan]
+        before = len(server.requests)
+        for _ in range(2):
+            assert values(await session.read(again[0])) == {0: 0, 1: 1, 2: 10, 3: 11}
+        await session.close()
+        assert len(server.requests) - before == 2
+    assert "refused_gaps" not in device._context.state
+
+
+async def test_a_gap_that_is_refused_for_good_costs_one_request_when_it_is_tried_again() -> None:
+    clock = FakeClock()
+    with libmodbus_server(illegal=[(1, 3, 52, 53)]) as server:
+        device = unit(server.port, words(*range(0, 120, 5)), clock=clock)
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        await session.read(request)
+        apart = device.plan(device.polled, frozenset())
+        assert len(apart) == 2
+        await clock.advance(86400)
+        await session.read(apart[0])
+        (request,) = device.plan(device.polled, frozenset())
+        before = len(server.requests())
+        batch = await session.read(request)
+        assert (len(server.requests()) - before, batch.refused) == (3, frozenset())
+        assert values(batch) == {index: 1000 + address for index, address in enumerate(range(0, 120, 5))}
+        assert [str(one) for one in device.plan(device.polled, frozenset())] == [str(one) for one in apart]
+        await session.close()
+
+
+async def test_parts_of_a_block_that_failed_once_are_one_block_again_after_a_while() -> None:
+    clock = FakeClock()
+    async with scripted_server(
+        lambda request, n: registers_reply(request) if n else reply(request, b"\x83\x04")
+    ) as server:
+        device = unit(server.port, words(*range(8)), clock=clock)
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        counts = []
+        for pause_s in (0, 1, 600, 1):
+            await clock.advance(pause_s)
+            assert values(await session.read(request)) == {i: i for i in range(8)}
+            counts.append(len(server.requests))
+        await session.close()
+    assert counts == [3, 5, 6, 7]
 
 
 async def test_a_gateway_that_loses_the_unit_during_the_search_voids_nothing_that_came_before() -> None:

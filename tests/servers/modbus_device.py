@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from edge_agent.clock import Clock
 from edge_agent.collect.line import Lines
 from edge_agent.driver import Session
 from edge_agent.model import ReadingBatch
@@ -16,16 +17,28 @@ from edge_agent_modbus.tcp import TcpTransport
 from edge_agent_modbus.transport import Transport
 
 
-def unit(port: int, points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any) -> ModbusUnit:
+def unit(
+    port: int,
+    points: list[dict[str, Any]],
+    lines: Lines | None = None,
+    *,
+    clock: Clock | None = None,
+    **keys: Any,
+) -> ModbusUnit:
     """Return a device on TCP."""
-    return unit_on({"host": "127.0.0.1", "port": port}, points, lines, **keys)
+    return unit_on({"host": "127.0.0.1", "port": port}, points, lines, clock=clock, **keys)
 
 
 def unit_on(
-    wire: Mapping[str, Any], points: list[dict[str, Any]], lines: Lines | None = None, **keys: Any
+    wire: Mapping[str, Any],
+    points: list[dict[str, Any]],
+    lines: Lines | None = None,
+    *,
+    clock: Clock | None = None,
+    **keys: Any,
 ) -> ModbusUnit:
     """Return a device on any wire, given as keys of its configuration."""
-    device = DRIVER.create(FakeContext(lines=lines), config_of(wire, points, **keys))
+    device = DRIVER.create(FakeContext(clock=clock, lines=lines), config_of(wire, points, **keys))
     assert isinstance(device, ModbusUnit)
     return device
 

@@ -30,6 +30,11 @@ def test_the_median_is_kept_in_steps(answer_s: float, kept_us: int) -> None:
         trips.add(bytes_s + answer_s - 1e-9 + outlier_s, Table.HOLDING, 10)
     assert (trips.is_complete, state) == (True, {KEY: str(kept_us)})
     assert measured(speed, state) == speed.answering_in(kept_us * 1000)
+    state.clear()
+    for _ in range(SAMPLES):
+        assert not trips.is_complete
+        trips.add(bytes_s + answer_s - 1e-9, Table.HOLDING, 10)
+    assert state == {KEY: str(kept_us)}, "it is measured anew when it was forgotten"
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5"])
