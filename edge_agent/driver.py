@@ -20,6 +20,7 @@ from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from edge_agent.browsing import BrowserSpec
 from edge_agent.certificates import CertificateStore
 from edge_agent.clock import Clock
 from edge_agent.model import DeviceId, ReadingBatch, ReadingClass, check_id
@@ -452,6 +453,7 @@ class DriverSpec:
         prober: loads the prober; a running agent does so at the first request of one.
         writer: makes the writer of a device from its config and a live session. Nothing in the agent calls it.
         shares: what a device of a validated config uses together with others; two that disagree are refused. Pure.
+        browser: loads the browser; a running agent never calls it.
         certificates: opens the certificate store in the driver's directory (``Context.directory``).
     """
 
@@ -465,4 +467,5 @@ class DriverSpec:
     prober: Callable[[], ProberSpec] | None = None
     writer: Callable[[Any, Any], Writer] | None = None
     shares: Callable[[Any], Sequence[Shared]] | None = None
+    browser: Callable[[], BrowserSpec] | None = None
     certificates: Callable[[Path], CertificateStore] | None = None

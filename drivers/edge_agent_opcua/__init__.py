@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+from edge_agent.browsing import BrowserSpec
 from edge_agent.certificates import CertificateStore
 from edge_agent.driver import DriverSpec, Stability
 from edge_agent_opcua.config import OpcUaDevice
@@ -17,6 +18,11 @@ def _certificates(directory: Path) -> CertificateStore:
     return store
 
 
+def _browser() -> BrowserSpec:
+    spec: BrowserSpec = importlib.import_module("edge_agent_opcua.browse").BROWSER
+    return spec
+
+
 DRIVER = DriverSpec(
     protocol="opcua",
     api=0,
@@ -25,5 +31,6 @@ DRIVER = DriverSpec(
     title="OPC UA client: subscribes to or polls the variables of a server (CNC, PLC, SCADA)",
     stability=Stability.BETA,
     writer=writer,
+    browser=_browser,
     certificates=_certificates,
 )

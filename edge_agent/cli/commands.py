@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import dead_letter, ids, opcua
+from edge_agent.cli.browse_command import browse
 from edge_agent.cli.probe_command import probe
 
 app = typer.Typer(
@@ -262,6 +263,7 @@ def simulate(
 
 
 app.command()(probe)
+app.command()(browse)
 
 
 @app.command()

@@ -11,13 +11,15 @@ import typer
 from edge_agent.cli import table
 from edge_agent.cli.agent_lines import agent_lines
 from edge_agent.cli.control import socket_of
+from edge_agent.cli.device_file import check_writable, write_devices
 from edge_agent.cli.exits import ExitCode
-from edge_agent.cli.probe_file import check_writable, write_devices
 from edge_agent.cli.progress import open_progress
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ProbeError
 from edge_agent.probing import HeldLine, ProbeReport, ProberSpec, Probing
 from edge_agent.registry import Registry
+
+NAMES = "The names are made of addresses: give better ones, and units."
 
 
 def probe(
@@ -63,7 +65,8 @@ def probe(
     if write is not None:
         if not report.devices:
             raise ProbeError(f"{write} is not written: no unit fits all that is known")
-        write_devices(write, report.devices, f"edge-agent probe {protocol} {target}", is_forced=is_forced)
+        origin = f"Found by `edge-agent probe {protocol} {target}`. {NAMES}"
+        write_devices(write, report.devices, origin, is_forced=is_forced)
         typer.echo(f"written: {write}; next: edge-agent check {write} --plan", err=True)
     return ExitCode.DONE if report.is_success else ExitCode.FAILED
 

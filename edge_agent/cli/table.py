@@ -8,11 +8,10 @@ import typer
 
 def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; a cell that is None is empty."""
-    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in (header, *texts):
-            typer.echo("\t".join(" ".join(cell.split()) for cell in row))
+        show_lines((header, *rows))
         return
+    texts = list(map(_texts, rows))
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a person at a terminal waits for it
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
@@ -27,6 +26,12 @@ def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Console().print(table)
 
 
+def show_lines(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows for a pipe: cells separated by tabs."""
+    for row in rows:
+        typer.echo("\t".join(" ".join(cell.split()) for cell in _texts(row)))
+
+
 def notes(texts: Iterable[tuple[str, str | None]]) -> None:
     """Print what is too long for a cell of the table above, a line for each row that has it: ``press-01: …``."""
     for name, text in texts:
@@ -34,9 +39,17 @@ def notes(texts: Iterable[tuple[str, str | None]]) -> None:
             _echo_wrapped(f"{_visible(name)}: {_visible(' '.join(text.split()))}")
 
 
-def note(text: str) -> None:
-    """Print a sentence, broken between words on a terminal."""
-    _echo_wrapped(_visible(" ".join(text.split())))
+def note(text: str, *, is_error: bool = False) -> None:
+    """Print a sentence, broken between words on a terminal; ``is_error``: on standard error."""
+    line = _visible(" ".join(text.split()))
+    if is_error:
+        typer.echo(line, err=True)
+    else:
+        _echo_wrapped(line)
+
+
+def _texts(row: Sequence[object]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in row]
 
 
 def _echo_wrapped(line: str) -> None:

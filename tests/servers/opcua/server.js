@@ -39,6 +39,7 @@ const load = createRequire(path.join(options.modules, "package.json"));
 const { OPCUAServer } = load("node-opcua-server");
 const { OPCUACertificateManager } = load("node-opcua-certificate-manager");
 const { DataType, Variant, VariantArrayType } = load("node-opcua-variant");
+const { standardUnits } = load("node-opcua-data-access");
 const { StatusCodes } = load("node-opcua-status-code");
 const { MessageSecurityMode, SecurityPolicy } = load("node-opcua-secure-channel");
 
@@ -82,6 +83,10 @@ function addVariables(addressSpace) {
         componentOf: folder, browseName: "Numeric", nodeId: "i=5001", dataType: DataType.UInt16,
     }).setValueFromSource({ dataType: DataType.UInt16, value: 65535 });
 
+    namespace.addAnalogDataItem({
+        componentOf: folder, browseName: "Pressure", displayName: "油压", nodeId: "s=Pressure", dataType: DataType.Double,
+        engineeringUnits: standardUnits.bar, engineeringUnitsRange: { low: 0, high: 250 },
+    }).setValueFromSource({ dataType: DataType.Double, value: 61.5 });
     add("Running", DataType.Boolean, true);
     add("Program", DataType.String, "O1234 齿轮");
     add("Label", DataType.LocalizedText, { locale: "en", text: "Spindle" });

@@ -1,4 +1,4 @@
-"""The configuration that a probe writes."""
+"""The configuration that a probe or a browse writes."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from edge_agent.errors import ProbeError
+from edge_agent.errors import EdgeAgentError
 from edge_agent.model import check_id
 
 
@@ -14,23 +14,23 @@ def check_writable(path: Path, *, is_forced: bool) -> None:
     """Find out before the work what would stop ``write_devices`` after it.
 
     Raises:
-        ProbeError: there is such a file, and not ``is_forced``; or no such folder.
+        EdgeAgentError: there is such a file, and not ``is_forced``; or no such folder.
     """
     if path.exists() and not is_forced:
-        raise ProbeError(f"{path} exists; --force overwrites it")
+        raise EdgeAgentError(f"{path} exists; --force overwrites it")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ProbeError(f"{path.parent} is not a folder that can be written to")
+        raise EdgeAgentError(f"{path.parent} is not a folder that can be written to")
 
 
-def write_devices(path: Path, devices: Sequence[Mapping[str, object]], command: str, *, is_forced: bool) -> None:
-    """Write a configuration with these devices, whole or not at all.
+def write_devices(path: Path, devices: Sequence[Mapping[str, object]], origin: str, *, is_forced: bool) -> None:
+    """Write a configuration with these devices, whole or not at all; ``origin`` becomes the first line.
 
     Raises:
-        ProbeError: it cannot be written, or exists by now.
+        EdgeAgentError: it cannot be written, or exists by now.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text("\n".join(_lines(path, devices, command)) + "\n", "utf-8")
+        unfinished.write_text("\n".join(_lines(path, devices, origin)) + "\n", "utf-8")
         try:
             if is_forced:
                 unfinished.replace(path)
@@ -39,11 +39,11 @@ def write_devices(path: Path, devices: Sequence[Mapping[str, object]], command: 
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as exc:
-        raise ProbeError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        raise EdgeAgentError(f"{path} cannot be written: {exc.strerror or exc}") from exc
 
 
-def _lines(path: Path, devices: Sequence[Mapping[str, object]], command: str) -> Iterator[str]:
-    yield f"# Found by `{command}`. The names are made of addresses: give better ones, and units."
+def _lines(path: Path, devices: Sequence[Mapping[str, object]], origin: str) -> Iterator[str]:
+    yield f"# {origin}"
     yield "gateway: {id: gw-01}"
     yield "publishers: []  # readings stay on disk until there is one"
     yield "devices:"
