@@ -16,6 +16,8 @@ LATEST_S = 10.0
 _REPLY_BYTES = {5: 8, 6: 8, 8: 8, 15: 8, 16: 8, 22: 10}  # MODBUS Application Protocol V1.1b3 §6
 _READS = (3, 4, 1, 2)
 _COILS = 2  # §6.1, §6.2: functions 1 and 2 read bits
+_MOST_BY_OTHERS = 32  # registers or coils; more than a few are never owed
+_MORE_TRIES = 6
 _WORDS = struct.Struct(">BHH")
 
 
@@ -100,18 +102,19 @@ class Owed:
         """Return what shows best that no answer is owed that could be taken for that to ``pdu``.
 
         It counts as asked for in vain until it ``held``. The one that was so the least often in a row comes first.
-        One that ever held gets two tries more, for noise may have had them, and fewer addresses get one more: the
+        One that ever held gets some tries more, for noise may have had them, and fewer addresses get one more: the
         unit is known to answer the function.
         """
         self._number = self._number % 0xFFFF + 1
         found = {}
-        fewer = self._fewer(pdu)
+        fewer = self._fresh(pdu[0], pdu[1:3], int.from_bytes(pdu[3:5])) if pdu[0] in _READS else None
         if fewer is not None and (Fence.FEWER in self._known or self._failures[Fence.FEWER] < FENCE_TRIES):
             found[Fence.FEWER] = fewer
         found[Fence.ECHO] = _WORDS.pack(Fence.ECHO.value, 0, self._number)
-        for other in (Fence.HOLDING, Fence.INPUT, Fence.COIL, Fence.DISCRETE):
-            if not self.has(other.value) or self._is_younger(other.value, pdu[0]):
-                found[other] = bytes([other.value]) + pdu[1:3] + b"\0\1"
+        for fence in (Fence.HOLDING, Fence.INPUT, Fence.COIL, Fence.DISCRETE):
+            other = self._fresh(fence.value, pdu[1:3], _MOST_BY_OTHERS)
+            if fence.value != pdu[0] and other is not None:
+                found[fence] = other
         best = min(found, key=self._failed)
         self._failures[best] += 1
         return best, found[best]
@@ -119,9 +122,10 @@ class Owed:
     def held(self, fence: Fence, request: bytes, answer: bytes, pdu: bytes) -> bool:
         """Take the answer to a fence; return whether the answer to ``pdu`` will be certain.
 
-        Fewer data and an echo are the answer to this very request: nothing that is owed has its size or number.
+        Data are the answer to this very request: nothing that is owed has their size or number. An exception has
+        done what ``answered`` says.
         """
-        if answer[0] == request[0] and fence in {Fence.FEWER, Fence.ECHO}:
+        if answer[0] == request[0]:
             self._by_function.clear()
         if self.has(pdu[0]):
             return False
@@ -129,19 +133,14 @@ class Owed:
         self._known.add(fence)
         return True
 
-    def _is_younger(self, function: int, than: int) -> bool:
-        """Return whether all of ``function`` that may be answered was sent after that of another."""
-        return self._by_function[function].first_s > self._by_function[than].last_s
-
     def _failed(self, fence: Fence) -> int:
-        return self._failures[fence] - (2 if fence in self._known else fence is Fence.FEWER)
+        return self._failures[fence] - (_MORE_TRIES if fence in self._known else fence is Fence.FEWER)
 
-    def _fewer(self, pdu: bytes) -> bytes | None:
-        if pdu[0] not in _READS:
-            return None
-        sizes = self._by_function[pdu[0]].sizes | {reply_bytes(pdu)}
-        for count in range(1, int.from_bytes(pdu[3:5])):
-            fewer = pdu[:3] + count.to_bytes(2)
-            if reply_bytes(fewer) not in sizes:
-                return fewer
+    def _fresh(self, function: int, address: bytes, end: int) -> bytes | None:
+        """Return a request for as few as possible, less than ``end``, whose answer has a size that is not owed."""
+        sizes = self._by_function[function].sizes if self.has(function) else set[int]()
+        for count in range(1, end):
+            request = bytes([function]) + address + count.to_bytes(2)
+            if reply_bytes(request) not in sizes:
+                return request
         return None
