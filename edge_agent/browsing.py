@@ -4,7 +4,7 @@ The command ``edge-agent browse`` runs a browser in a process of its own, for co
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -47,6 +47,7 @@ class Browsing:
         wants: whether a path is of interest; the others are looked into and not told.
         most: nodes that are looked into altogether.
         start: where to begin, in the words of the protocol; empty: everything that the device has of its own.
+        profile: of ``BrowserSpec.profiles``: tell only what is known of this kind of device, named after it.
     """
 
     tell: Callable[[Sequence[FoundPoint]], None]
@@ -54,6 +55,7 @@ class Browsing:
     wants: Callable[[str], bool]
     most: int
     start: str = ""
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ class BrowseEnd:
     Attributes:
         is_complete: False: it stopped at ``Browsing.most``.
         notes: what a person should know, such as parts that the device does not show; bounded.
+        labels: what the device says of itself, for ``labels:`` of it; with a profile only.
     """
 
     is_complete: bool
     notes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class BrowserSpec:
             configuration, with any points. Raises ``ValueError``: it is none.
         browse: lists what a configured device offers, given the ``Context`` of it and the instance. Raises
             ``DriverError``. On cancellation nothing stays open. Its time-outs are those of the configuration.
+        profiles: the kinds of devices that it can recognise.
     """
 
     device: Callable[[str], Any]
     browse: Callable[[Any, Any, Browsing], Coroutine[Any, Any, BrowseEnd]]
+    profiles: tuple[str, ...] = ()

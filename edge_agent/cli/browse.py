@@ -70,11 +70,13 @@ class Interest:
         globs: of which a path must match one, in any case; none: everything.
         start: where to begin, as the driver understands it.
         most: nodes that are looked into.
+        profile: the kind of device that is recognised; empty: none.
     """
 
     globs: Sequence[str]
     start: str
     most: int
+    profile: str = ""
 
     def wants(self, path: str) -> bool:
         """Return whether a path is of interest."""
@@ -97,6 +99,9 @@ def browse(target: Target, interest: Interest, *, write: Path | None, is_forced:
     if write is not None:
         check_writable(write, is_forced=is_forced)
     opened = _open(target)
+    if interest.profile and interest.profile not in opened.browser.profiles:
+        known = ", ".join(opened.browser.profiles) or "none"
+        raise EdgeAgentError(f"the driver {target.protocol} has no profile {interest.profile!r}; it has: {known}")
     counts, points = _Counts(), _Points()
     sinks: list[_Sink] = [counts, _Lines() if as_json else _Rows()]
     if write is not None:
@@ -113,6 +118,9 @@ def browse(target: Target, interest: Interest, *, write: Path | None, is_forced:
         if not points.sections:
             raise EdgeAgentError(f"{write} is not written: nothing was found that can be a point")
         device = {**opened.section, "points": points.sections}
+        if end.labels:
+            written = opened.section.get("labels")
+            device["labels"] = {**end.labels, **(written if isinstance(written, dict) else {})}
         write_devices(write, [device], f"Found by `edge-agent browse {target}`.", is_forced=is_forced)
         typer.echo(f"written: {write}; next: edge-agent check {write} --plan", err=True)
     return ExitCode.DONE if counts.found else ExitCode.FAILED
@@ -133,7 +141,7 @@ async def _browse(
         share = so_far.done / (so_far.done + so_far.waiting)
         show(f"{counted(found, 'point')} in {counted(so_far.done, 'node')}", share)
 
-    browsing = Browsing(tell, progress, interest.wants, interest.most, interest.start)
+    browsing = Browsing(tell, progress, interest.wants, interest.most, interest.start, interest.profile)
     return await opened.browser.browse(opened.context, opened.model, browsing)
 
 
@@ -277,6 +285,8 @@ def _configured(path: Path, target: Target, browser: BrowserSpec, registry: Regi
 
 
 def _tell_end(end: BrowseEnd, counts: _Counts, most: int) -> None:
+    for key, value in end.labels.items():
+        table.note(f"{key}: {value}", is_error=True)
     for note in end.notes:
         table.note(note, is_error=True)
     hindered = f", {counts.hindered:,} of them cannot be points as they stand" if counts.hindered else ""

@@ -30,6 +30,10 @@ def browse(  # noqa: PLR0913 - each is an option
         str, typer.Option("--from", metavar="NODE", help="Begin at this node, such as 'nsu=…;s=Machine'.")
     ] = "",
     most: Annotated[int, typer.Option(min=1, metavar="N", help="Look into so many nodes at most.")] = 1_000_000,
+    profile: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Only what is known of this kind of device, by its name: machine-tool."),
+    ] = "",
     write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as a configuration.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts: a line of JSON for each.")] = False,
@@ -45,7 +49,7 @@ def browse(  # noqa: PLR0913 - each is an option
     raise typer.Exit(
         run_browse(
             Target(protocol, address, config, device),
-            Interest(glob or [], start, most),
+            Interest(glob or [], start, most, profile),
             write=write,
             is_forced=force,
             as_json=as_json,

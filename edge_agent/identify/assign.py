@@ -166,4 +166,7 @@ def utc(clock: Clock) -> str:
 
 
 def _alt(labels: Mapping[str, str]) -> dict[str, str | None]:
-    return {name: labels.get(name) for name in ("serial", "giai")}
+    alt = {name: labels.get(name) for name in ("serial", "giai")}
+    if uri := labels.get("product_instance_uri"):  # of machines after OPC 40001-1, which `browse` finds
+        alt["productInstanceUri"] = uri
+    return alt

@@ -23,7 +23,7 @@ class DeviceIdentity:
     Attributes:
         suffix: empty = by the template; a bare suffix is minted under the own prefix; a whole handle under the
             own prefix is taken as it is.
-        labels: fill templates; ``serial`` and ``giai`` are also published beside the code.
+        labels: fill templates; ``serial``, ``giai``, ``product_instance_uri`` are published beside the code, too.
         name: for people and exports.
     """
 

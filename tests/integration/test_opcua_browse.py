@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from edge_agent.browsing import BrowseEnd, Browsing, FoundPoint, Progress
 from edge_agent.errors import DeviceUnavailableError
@@ -162,6 +163,51 @@ def test_a_hundred_thousand_nodes_cost_bounded_memory() -> None:
     print(f"{lines} points, at most {peak / 2**20:.0f} MiB")
     assert lines > 100_000
     assert peak < 200 * 2**20
+
+
+@pytest.mark.slow
+async def test_continuation_points_that_run_out_cost_nothing() -> None:
+    with opcua_server(floats=3, folders=4, folderSize=2500, continuations=1) as crowded:
+        found, end = await browse(crowded.url, wants=lambda path: path.startswith("CNC/Folder."))
+    assert len(found.points) == 4 * 2500
+    assert end.notes == ()
+
+
+@pytest.mark.slow
+def test_a_machine_tool_is_recognised_named_and_labelled(tmp_path: Path) -> None:
+    file = tmp_path / "cnc.yaml"
+    with opcua_server(floats=3, machineTools=["CNC-07"]) as machine:
+        edge_agent("browse", "opcua", machine.url, "--profile", "machine-tool", "--write", str(file))
+    edge_agent("check", str(file))
+    (device,) = yaml.safe_load(file.read_text("utf-8"))["devices"]
+    assert device["labels"] == {
+        "manufacturer": "示例机床",
+        "product_instance_uri": "http://example.com/machines/CNC-07",
+        "serial": "SN-0042",
+    }
+    points = {point.pop("name"): point for point in device["points"]}
+    wanted = {"operation_mode", "program", "parts_produced", "alarms"}
+    wanted |= {"feed_override", "channel1_feed_override", "channel1_state", "spindle_override", "spindle_rotating"}
+    assert wanted <= set(points)
+    assert points["feed_override"]["unit"] == points["spindle_override"]["unit"] == "%"
+    assert (points["parts_produced"]["class"], points["program"]["class"]) == ("counter", "event")
+    assert points["alarms"] == {"node": "i=2253", "events": "alarms"}
+
+
+@pytest.mark.slow
+def test_of_several_machines_one_is_taken_by_its_name() -> None:
+    with opcua_server(floats=3, machineTools=["A", "B"]) as machines:
+        arguments = ("browse", "opcua", machines.url, "--profile", "machine-tool")
+        both = edge_agent(*arguments)
+        one = edge_agent(*arguments, "--filter", "B/*")
+    assert "2 machines (A, B)" in both.stderr
+    assert "product_instance_uri: http://example.com/machines/B" in one.stderr
+
+
+def test_a_server_without_machines_and_a_profile_that_is_none_are_told(server: OpcUaServer) -> None:
+    arguments = ("browse", "opcua", server.url, "--profile")
+    assert "browse it without --profile" in edge_agent(*arguments, "machine-tool", code=1).stderr
+    assert "has no profile 'lathe'; it has: machine-tool" in edge_agent(*arguments, "lathe", code=1).stderr
 
 
 def browsing(url: str) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -297,3 +298,11 @@ def test_the_directory_has_the_same_bytes_whatever_the_order_of_the_configuratio
     one = (opened(site(PRESS, LATHE), path)).directory("t")
     other = (opened(site(LATHE, PRESS), path)).directory("t")
     assert json.dumps(one) == json.dumps(other)
+
+
+def test_the_uri_that_a_machine_has_of_its_own_is_published_beside_the_code(path: Path) -> None:
+    uri = "http://example.com/machines/lathe"
+    codes = frozen(site(replace(LATHE, labels={"product_instance_uri": uri}), PRESS), path)
+    message: Any = codes.directory("2026-11-23T08:00:00Z")
+    assert message["devices"]["lathe-02"]["alt"] == {"serial": None, "giai": None, "productInstanceUri": uri}
+    jsonschema.validate(message, json.loads(SCHEMA.read_text()))

@@ -1,10 +1,16 @@
 """Browsing an OPC UA server for ``edge-agent browse``; loaded by that command alone."""
 
+from dataclasses import replace
+from typing import Any
+
 from pydantic import ValidationError
 
-from edge_agent.browsing import BrowseEnd, BrowserSpec, Browsing
+from edge_agent.browsing import BrowseEnd, BrowserSpec, Browsing, FoundPoint
 from edge_agent.driver import Context
-from edge_agent_opcua.browse.walk import Walk
+from edge_agent.errors import DeviceUnavailableError
+from edge_agent_opcua.browse.machine_tool import MACHINES, is_identity, is_known, recognise
+from edge_agent_opcua.browse.names import Names
+from edge_agent_opcua.browse.walk import NoStartError, Walk
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import hang_up, open_connection
 from edge_agent_opcua.node_id import parse_node_id
@@ -24,9 +30,32 @@ async def _browse(context: Context, config: OpcUaDevice, browsing: Browsing) -> 
     start = parse_node_id(browsing.start) if browsing.start else None
     client = await open_connection(config, context)
     try:
+        if browsing.profile:
+            return await _recognise(client, config.url, browsing)
         return await Walk(client, config.url, browsing).run(start)
     finally:
         await hang_up(client)
 
 
-BROWSER = BrowserSpec(device=_device, browse=_browse)
+async def _recognise(client: Any, url: str, browsing: Browsing) -> BrowseEnd:
+    """Look through the machines of a server that follows OPC 40001-1, and tell what is known of them."""
+    points: list[FoundPoint] = []
+    known = replace(browsing, tell=points.extend, wants=is_known)
+    walk = Walk(client, url, known, with_properties=True)
+    try:
+        end = await walk.run(MACHINES)
+    except NoStartError as exc:
+        raise DeviceUnavailableError(
+            f"{url} has no machine after OPC 40001-1 or 40501-1 (namespace {MACHINES.namespace_uri}); browse it "
+            "without --profile"
+        ) from exc
+    identities = [point for point in points if is_identity(point.path)]
+    texts = await walk.texts([parse_node_id(str(point.keys["node"])) for point in identities])
+    named = {point.path: text for point, text in zip(identities, texts, strict=True)}
+    machines = recognise([point for point in points if browsing.wants(point.path)], named)
+    names = Names()
+    browsing.tell([replace(point, name=names.name((point.name,))) for point in machines.points])
+    return BrowseEnd(end.is_complete, (*end.notes, *machines.notes), machines.labels)
+
+
+BROWSER = BrowserSpec(device=_device, browse=_browse, profiles=("machine-tool",))

@@ -50,10 +50,19 @@ class _Node:
     units: Any = None
 
 
-class Walk:
-    """One browse over one connection."""
+class NoStartError(DeviceUnavailableError):
+    """The server has no namespace in which the walk could begin."""
 
-    def __init__(self, client: Any, url: str, browsing: Browsing) -> None:
+
+class Walk:
+    """One browse over one connection.
+
+    Args:
+        with_properties: whether the properties of objects are told as variables; those of variables never are.
+    """
+
+    def __init__(self, client: Any, url: str, browsing: Browsing, *, with_properties: bool = False) -> None:
+        self._with_properties = with_properties
         self._service = client.uaclient
         self._url = url
         self._browsing = browsing
@@ -72,14 +81,15 @@ class Walk:
         """Walk from ``start`` on; None: all but what the standard itself defines, which is about the server.
 
         Raises:
-            DeviceUnavailableError: the connection is lost, or the start is not there.
+            NoStartError: the start is not there.
+            DeviceUnavailableError: the connection is lost.
         """
         await self._ask_for_limits()
         first = ua.NodeId(ua.ObjectIds.ObjectsFolder)
         if start is not None:
             index = start.index_in(self._namespaces)
             if index is None:
-                raise DeviceUnavailableError(f"{self._url} has no namespace {start.namespace_uri}")
+                raise NoStartError(f"{self._url} has no namespace {start.namespace_uri}")
             first = ua.NodeId(start.identifier, index)
         self._is_own = start is None
         self._waiting.append(_Node(first, ()))
@@ -103,13 +113,30 @@ class Walk:
         self._namespaces = told[0] if isinstance(told[0], list) else []
         self._nodes_per_browse, self._nodes_per_read = map(_limit, told[1:])
 
+    async def texts(self, addresses: Sequence[NodeAddress]) -> list[str]:
+        """Return the values of variables that the walk has told, as texts; empty where there is none."""
+        ids = [ua.NodeId(one.identifier, one.index_in(self._namespaces) or 0) for one in addresses]
+        values = await self._each([(one, ua.AttributeIds.Value) for one in ids], self._nodes_per_read, self._read)
+        told = [value.Value.Value if value.Value is not None else None for value in values]
+        return [str(getattr(one, "Text", one) or "").strip() for one in told]
+
     async def _look_into(self, batch: Sequence[_Node]) -> None:
+        for node in await self._references_of(batch):  # alone, there may be a continuation point for it
+            if await self._references_of([node]):
+                self._note(f"{self._place(node)}: the server has no continuation point left: not all is here")
+        wanted = [node for node in batch if node.is_variable and self._browsing.wants("/".join(node.path))]
+        if wanted:
+            await self._tell(wanted)
+
+    async def _references_of(self, batch: Sequence[_Node]) -> list[_Node]:
+        """Take what is below nodes; return those for which the server had no continuation point left."""
         results = await self._each(batch, self._nodes_per_browse, self._browse)
-        again = []
+        again, short = [], []
         for node, result in zip(batch, results, strict=True):
-            if not result.StatusCode.is_good():
-                place = "/".join(node.path) or self._address(node.node_id)
-                self._note(f"{place}: {ua.StatusCode(result.StatusCode.value).name}")
+            if result.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints:
+                short.append(node)
+            elif not result.StatusCode.is_good():
+                self._note(f"{self._place(node)}: {ua.StatusCode(result.StatusCode.value).name}")
             self._take(node, result.References or ())
             if result.ContinuationPoint:
                 again.append((node, result.ContinuationPoint))
@@ -124,9 +151,12 @@ class Walk:
                 self._take(node, result.References or ())
                 if result.ContinuationPoint:
                     again.append((node, result.ContinuationPoint))
-        wanted = [node for node in batch if node.is_variable and self._browsing.wants("/".join(node.path))]
-        if wanted:
-            await self._tell(wanted)
+                elif result.StatusCode.is_bad():  # it has forgotten where it was
+                    short.append(node)
+        return short
+
+    def _place(self, node: _Node) -> str:
+        return "/".join(node.path) or self._address(node.node_id)
 
     def _take(self, parent: _Node, references: Sequence[Any]) -> None:
         for reference in references:
@@ -136,7 +166,8 @@ class Walk:
             if reference.ReferenceTypeId == _HAS_PROPERTY:
                 if parent.is_variable and reference.BrowseName.Name == _UNITS:
                     parent.units = node_id
-                continue
+                if parent.is_variable or not self._with_properties:
+                    continue
             key = _key(node_id)
             if key in self._seen or (self._is_own and node_id.NamespaceIndex == 0):
                 continue

@@ -28,6 +28,10 @@ const options = {
     anonymous: true,
     users: {}, // name to password
     uri: "urn:edge-agent:test-server", // what the server says it is
+    machineTools: [], // names of machine tools after OPC 40501-1; loads its nodesets
+    folders: 0, // folders Folder.0 … of folderSize variables each
+    folderSize: 0,
+    continuations: 0, // browse continuation points of a session; 0: no limit
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
     ...JSON.parse(process.argv[2] || "{}"),
 };
@@ -42,6 +46,8 @@ const { DataType, Variant, VariantArrayType } = load("node-opcua-variant");
 const { standardUnits } = load("node-opcua-data-access");
 const { StatusCodes } = load("node-opcua-status-code");
 const { MessageSecurityMode, SecurityPolicy } = load("node-opcua-secure-channel");
+
+const { addMachineTool, nodesetFiles } = require("./machine_tool.js");
 
 function freePort() {
     return new Promise((resolve, reject) => {
@@ -123,7 +129,20 @@ function addVariables(addressSpace) {
         { dataType: DataType.Double, value: 1 }, StatusCodes.Good, new Date("2026-01-02T03:04:05.678Z"),
     );
     addChanging(add);
+    addFolders(namespace, folder);
     addWritable(namespace, folder, { DataType, StatusCodes, Variant, VariantArrayType });
+}
+
+function addFolders(namespace, folder) {
+    for (let i = 0; i < options.folders; i++) {
+        const crowded = namespace.addFolder(folder, { browseName: `Folder.${i}` });
+        for (let j = 0; j < options.folderSize; j++) {
+            const name = `V${pad(j, 5)}`;
+            namespace.addVariable({
+                componentOf: crowded, browseName: name, nodeId: `s=F${i}.${name}`, dataType: DataType.Double,
+            });
+        }
+    }
 }
 
 function addChanging(add) {
@@ -211,6 +230,7 @@ async function main() {
         host: "127.0.0.1",
         hostname: "127.0.0.1",
         port,
+        ...(options.machineTools.length ? { nodeset_filename: nodesetFiles(load) } : {}),
         securityPolicies: [SecurityPolicy.None, ...(options.security ? [
             SecurityPolicy.Basic256Sha256, SecurityPolicy.Aes128_Sha256_RsaOaep, SecurityPolicy.Aes256_Sha256_RsaPss,
         ] : [])],
@@ -229,6 +249,7 @@ async function main() {
         serverCapabilities: {
             operationLimits: options.limits,
             maxSessions: options.maxSessions,
+            maxBrowseContinuationPoints: options.continuations,
             maxSubscriptions: options.maxSubscriptions,
             ...(options.fast ? { minSupportedSampleRate: 0 } : {}), // every change is told
         },
@@ -238,6 +259,9 @@ async function main() {
         server.engine.addressSpace.registerNamespace(`http://example.com/filler/${i}`);
     }
     addVariables(server.engine.addressSpace);
+    for (const name of options.machineTools) {
+        addMachineTool(load, server.engine.addressSpace, name);
+    }
     const alarms = addAlarms(
         server.engine.addressSpace.getNamespace("http://example.com/cnc"), server.engine.addressSpace,
         { DataType, StatusCodes },
