@@ -1,4 +1,4 @@
-"""Modbus client, TCP and RTU: coalesced reads, isolation of refused points, several units on one socket."""
+"""Modbus client, TCP, TLS, RTU, ASCII, UDP: coalesced reads, isolation of refused points, shared lines."""
 
 from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
 from edge_agent.probing import ProberSpec
@@ -25,7 +25,7 @@ DRIVER = DriverSpec(
     api=API,
     config_model=ModbusDevice,
     create=ModbusUnit,
-    title="Modbus TCP and RTU: PLCs, meters, gateways to serial devices",
+    title="Modbus TCP, TLS, RTU, ASCII, UDP: PLCs, meters, gateways to serial devices",
     stability=Stability.BETA,
     writer=ModbusWriter,
     simulator=_simulator,

@@ -19,6 +19,7 @@ from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.tls import PORT as TLS_PORT
 from edge_agent_modbus.tls import TlsModel
 
+_RTU_DATA_BITS = 8  # MODBUS over Serial Line V1.02 §2.5.1
 _PORT = 502  # MODBUS Messaging on TCP/IP V1.0b §4.3.2.1
 
 __all__ = ["ModbusDevice", "ModbusPoint"]
@@ -36,11 +37,13 @@ def _check_address(address: str) -> str:
 
 
 Host = Annotated[str, AfterValidator(_check_host)]
-Kind = Literal["tcp", "tls", "rtu", "rtu_over_tcp"]
+Kind = Literal["tcp", "tls", "udp", "rtu", "rtu_over_tcp", "ascii", "ascii_over_tcp"]
+_SERIAL: set[Kind] = {"rtu", "ascii"}
+_NETWORK: set[Kind] = {"tcp", "tls", "udp", "rtu_over_tcp", "ascii_over_tcp"}
 _MEANT_FOR: dict[str, set[Kind]] = {
-    "pause": {"rtu", "rtu_over_tcp"},
-    "source_address": {"tcp", "tls", "rtu_over_tcp"},
-    "interface": {"tcp", "tls", "rtu_over_tcp"},
+    "pause": {"rtu", "rtu_over_tcp", "ascii", "ascii_over_tcp"},
+    "source_address": _NETWORK,
+    "interface": _NETWORK,
     "max_in_flight": {"tcp", "tls"},
     "insecure_server_name": {"tls"},
 }
@@ -63,12 +66,12 @@ class ModbusDevice(DeviceModel):
 
     transport: Kind | None = Field(
         default=None,
-        description="How frames are sent: tcp, tls (default with tls:), rtu (default with serial:), or "
-        "rtu_over_tcp, RTU frames through a gateway that passes bytes on as they are.",
+        description="How frames are sent: tcp, tls (default with tls:) or udp; rtu (default with serial:) or "
+        "ascii; rtu_over_tcp or ascii_over_tcp through a gateway that passes bytes on as they are.",
     )
     serial: SerialModel | None = Field(default=None, description="The serial port, instead of host:.")
     pause: Duration = Field(
-        default=0.0, ge=0, description="Least silence between two requests on a line of RTU frames."
+        default=0.0, ge=0, description="Least silence between two requests on a line of RTU or ASCII frames."
     )
     host: Host = Field(
         default="",
@@ -154,6 +157,8 @@ class ModbusDevice(DeviceModel):
     @property
     def silence_s(self) -> float:
         """Least silence before a request on a line of RTU frames."""
+        if self.kind in {"ascii", "ascii_over_tcp"}:  # characters say where a frame ends
+            return self.pause
         character_s = 0.0 if self.serial is None else self.serial.character_bits / self.serial.baud_rate
         return max(self.pause, SILENCE_FAST_NS / 1e9, SILENCE_CHARACTERS * character_s)
 
@@ -162,7 +167,10 @@ class ModbusDevice(DeviceModel):
         if self.serial is None:
             return LineSpeed()
         return LineSpeed.serial(
-            baud_rate or self.serial.baud_rate, character_bits=self.serial.character_bits, pause_s=self.pause
+            baud_rate or self.serial.baud_rate,
+            character_bits=self.serial.character_bits,
+            pause_s=self.pause,
+            is_ascii=self.kind == "ascii",
         )
 
     @model_validator(mode="after")
@@ -170,8 +178,8 @@ class ModbusDevice(DeviceModel):
         is_serial = self.serial is not None
         if is_serial + bool(self.host) + bool(self.hosts) != 1:
             raise ValueError("write one of host:, hosts: or serial:")
-        if (self.kind == "rtu") != is_serial:
-            raise ValueError(f"transport: {self.kind} needs {'serial' if self.kind == 'rtu' else 'host'}:")
+        if (self.kind in _SERIAL) != is_serial:
+            raise ValueError(f"transport: {self.kind} needs {'serial' if self.kind in _SERIAL else 'host'}:")
         if (self.kind == "tls") != (self.tls is not None):
             raise ValueError(
                 "transport: tls needs tls:, with the certificates"
@@ -184,6 +192,10 @@ class ModbusDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_meaning(self) -> Self:
+        if self.serial is not None and self.kind == "rtu" and self.serial.bits != _RTU_DATA_BITS:
+            raise ValueError("transport: rtu has data_bits: 8")
+        if self.serial is not None and self.kind == "ascii" and self.serial.data_bits is None:
+            raise ValueError("transport: ascii: write data_bits: of serial:, 7 as the standard has it, or 8")
         if self.serial is not None and "port" in self.model_fields_set:
             raise ValueError("port: is the TCP port of a host; the serial port goes into serial:, as {port: …}")
         for key, kinds in _MEANT_FOR.items():

@@ -84,7 +84,7 @@ class Dialer:
         self._first = 0
         self._last: Dialed | None = None
 
-    async def connect(self, make: Callable[[str], D]) -> D:
+    async def connect(self, make: Callable[[str], D], kind: socket.SocketKind = socket.SOCK_STREAM) -> D:
         """Connect what ``make`` makes of the peer's name; leaves nothing open when cancelled.
 
         Raises:
@@ -99,7 +99,7 @@ class Dialer:
             is_last = len(failures) == len(hosts) - 1  # it may take what is left of the agent's time-out
             try:
                 async with asyncio.timeout(None if is_last else self._route.attempt_s):
-                    dialed = await self._connect(host, make)
+                    dialed = await self._connect(host, make, kind)
             except TimeoutError:
                 peer = peer_name(host, self._route.port)
                 failures.append(f"{peer}: no connection within {self._route.attempt_s:g} s")
@@ -111,14 +111,16 @@ class Dialer:
         self._last = None
         raise DeviceUnavailableError("; ".join(failures))
 
-    async def _connect(self, host: str, make: Callable[[str], D]) -> D:
+    async def _connect(self, host: str, make: Callable[[str], D], kind: socket.SocketKind) -> D:
         route, loop = self._route, asyncio.get_running_loop()
         peer = peer_name(host, route.port)
         context = None
         if route.tls is not None:
             context = await asyncio.to_thread(load_context, route.tls, checks_name=route.checks_name)
         try:
-            sock = await open_socket(route, host, socket.SOCK_STREAM)
+            sock = await open_socket(route, host, kind)
+            if kind == socket.SOCK_DGRAM:
+                return (await loop.create_datagram_endpoint(lambda: make(peer), sock=sock))[1]
             name = None if route.tls is None else route.tls.server_name or host
             _, dialed = await loop.create_connection(
                 lambda: make(peer), sock=sock, ssl=context, server_hostname=name

@@ -11,7 +11,7 @@ import asyncio
 from typing import cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
-from edge_agent_modbus.dialer import Dialed, Dialer, notice_loss
+from edge_agent_modbus.dialer import Dialed, notice_loss
 from edge_agent_modbus.owed import FENCE_TRIES, Owed, reply_bytes
 from edge_agent_modbus.pdu import repeats_safely
 from edge_agent_modbus.serial_port import SerialModel, open_port
@@ -19,7 +19,7 @@ from edge_agent_modbus.serial_port import SerialModel, open_port
 _EXCEPTION = 0x80
 _EXCEPTION_BYTES = 5  # unit, function, code, CRC
 _ECHO = 8  # MODBUS Application Protocol V1.1b3 §6.8.1: what comes back is what was sent
-_GAP_S = 0.05  # adapters and gateways deliver a frame in pieces; a real gap is longer
+_GAP_S = 0.05
 _MAX_BYTES = 1024  # of answers, before what waits is noise
 
 
@@ -47,27 +47,6 @@ Debts = dict[int, Owed]
 """By unit. Whoever opens a line again passes what was owed on the connection before."""
 
 
-async def open_serial(
-    settings: SerialModel, silence_s: float, answer_s: float, debts: Debts | None = None
-) -> "RtuTransport":
-    """Open a port as a line; see ``open_port``."""
-    character_s = settings.character_bits / settings.baud_rate
-    transport = RtuTransport(settings.port, silence_s, answer_s, debts, character_s)
-    open_port(settings, transport)
-    return transport
-
-
-async def open_rtu_over_tcp(
-    dialer: Dialer, silence_s: float, answer_s: float, debts: Debts | None = None
-) -> "RtuTransport":
-    """Connect to a gateway that passes frames on as they are; leaves nothing open when cancelled.
-
-    Raises:
-        DeviceUnavailableError: no connection; the message says what to check.
-    """
-    return await dialer.connect(lambda peer: RtuTransport(peer, silence_s, answer_s, debts))
-
-
 class RtuTransport(Dialed, asyncio.Protocol):
     """One line. One exchange at a time, as its turns have it.
 
@@ -78,6 +57,8 @@ class RtuTransport(Dialed, asyncio.Protocol):
         debts: what units owe since an earlier connection.
         character_s: how long a byte takes on the wire; what is written is not sent yet.
     """
+
+    _gap_s = _GAP_S  # adapters and gateways deliver a frame in pieces; a real gap is longer
 
     def __init__(
         self, peer: str, silence_s: float, answer_s: float, debts: Debts | None = None, character_s: float = 0.0
@@ -148,8 +129,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
             raise DeviceUnavailableError(self.lost)
         owed = self._debts[unit]
         owed.sent(pdu, self._loop.time())
-        frame = bytes([unit]) + pdu
-        frame += crc(frame)
+        frame = self._frame(unit, pdu)
         self._transport.write(frame)
         self._last_byte_s = self._loop.time() + len(frame) * self._character_s
         answer = await self._answer(unit, pdu)
@@ -165,7 +145,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
             if found is not None:
                 return found
             try:
-                async with asyncio.timeout(_GAP_S if self._received else None):
+                async with asyncio.timeout(self._gap_s if self._received else None):
                     await self._arrived.wait()
             except TimeoutError:
                 noise, self._received = self._received, b""
@@ -174,6 +154,10 @@ class RtuTransport(Dialed, asyncio.Protocol):
                     f"unit {unit} at {self.peer}: {len(noise)} bytes that are no answer ({noise[:8].hex(' ')} …); "
                     "check parity, baud rate, termination and shielding"
                 ) from None
+
+    def _frame(self, unit: int, pdu: bytes) -> bytes:
+        data = bytes([unit]) + pdu
+        return data + crc(data)
 
     def _find(self, unit: int, pdu: bytes) -> bytes | None:
         """Return the answer if it is there, and forget what was before it."""
@@ -211,3 +195,17 @@ class RtuTransport(Dialed, asyncio.Protocol):
             self.lost = f"{self.peer} {what}; check the adapter, its cable and the network"
             self._arrived.set()
             self._transport.abort()
+
+
+async def open_serial(
+    settings: SerialModel,
+    silence_s: float,
+    answer_s: float,
+    debts: Debts | None = None,
+    kind: type[RtuTransport] = RtuTransport,
+) -> RtuTransport:
+    """Open a port as a line; see ``open_port``."""
+    character_s = settings.character_bits / settings.baud_rate
+    transport = kind(settings.port, silence_s, answer_s, debts, character_s)
+    open_port(settings, transport)
+    return transport

@@ -26,16 +26,23 @@ class SerialModel(StrictModel):
 
     port: str = Field(min_length=1, description="The port, best by a name that stays: /dev/serial/by-id/….")
     baud_rate: int = Field(default=19200, ge=300, le=4_000_000, description="Bits per second.")
-    data_bits: Literal[8] = Field(default=8, description="RTU has 8.")
+    data_bits: Literal[7, 8] | None = Field(
+        default=None, description="RTU has 8; for ASCII, 7 as the standard has it, or 8: write which."
+    )
     parity: Literal["even", "odd", "none"] = Field(
         default="even", description="even is the standard's; with none the standard has two stop bits."
     )
     stop_bits: Literal[1, 2] = Field(default=1, description="Stop bits.")
 
     @property
+    def bits(self) -> int:
+        """Data bits."""
+        return self.data_bits or 8
+
+    @property
     def character_bits(self) -> int:
         """Start, data, parity and stop bits."""
-        return 1 + self.data_bits + (self.parity != "none") + self.stop_bits
+        return 1 + self.bits + (self.parity != "none") + self.stop_bits
 
 
 class _Port(Protocol):
@@ -108,7 +115,7 @@ def open_port(settings: SerialModel, protocol: asyncio.Protocol) -> None:
         port = serial.Serial(
             settings.port,
             settings.baud_rate,
-            settings.data_bits,
+            settings.bits,
             {"even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD, "none": serial.PARITY_NONE}[settings.parity],
             settings.stop_bits,
             timeout=0,

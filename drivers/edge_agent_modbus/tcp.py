@@ -16,9 +16,9 @@ from edge_agent_modbus.dialer import Dialed, notice_loss
 from edge_agent_modbus.tls import NO_ANSWER, explain
 from edge_agent_modbus.window import Window
 
-_HEADER = struct.Struct(">HHHB")  # §3.1.3 MBAP: transaction, protocol, length (unit and PDU), unit
+HEADER = struct.Struct(">HHHB")  # §3.1.3 MBAP: transaction, protocol, length (unit and PDU), unit
 _MAX_LENGTH = 254  # §3.1.3: 260 bytes altogether, less the six before the unit
-_MIN_LENGTH = 2  # unit and function code
+MIN_LENGTH = 2  # unit and function code
 
 _MAX_WAITING_BYTES = 4096  # about 300 requests that the peer did not even take from the wire
 _MAX_UNASKED = 100  # answers in a row that nobody waits for
@@ -75,7 +75,7 @@ class TcpTransport(Dialed, asyncio.Protocol):
         for other in self._waiting.values():
             other.has_company = True
         self._waiting[transaction] = exchange
-        self._transport.write(_HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu)
+        self._transport.write(HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu)
         try:
             return await exchange.answer
         except asyncio.CancelledError:
@@ -102,17 +102,17 @@ class TcpTransport(Dialed, asyncio.Protocol):
         if self._partial:
             data = self._partial + data
         begin, size = 0, len(data)
-        while size - begin >= _HEADER.size and self.lost is None:
-            transaction, protocol, length, unit = _HEADER.unpack_from(data, begin)
-            if protocol != 0 or not _MIN_LENGTH <= length <= _MAX_LENGTH:
+        while size - begin >= HEADER.size and self.lost is None:
+            transaction, protocol, length, unit = HEADER.unpack_from(data, begin)
+            if protocol != 0 or not MIN_LENGTH <= length <= _MAX_LENGTH:
                 self._lose(
-                    f"sends what is not Modbus TCP ({data[begin : begin + _HEADER.size].hex(' ')}); check port:"
+                    f"sends what is not Modbus TCP ({data[begin : begin + HEADER.size].hex(' ')}); check port:"
                 )
                 return
             end = begin + 6 + length
             if end > size:
                 break
-            self._deliver(transaction, unit, data[begin + _HEADER.size : end])
+            self._deliver(transaction, unit, data[begin + HEADER.size : end])
             begin = end
         self._partial = data[begin:]
         if (

@@ -1,16 +1,20 @@
 """The way to a device: what every wire gives, and which wire a configuration asks for."""
 
 import os
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.driver import Shared
 from edge_agent.model.quantity import format_duration
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.dialer import Dialer, peer_name
 from edge_agent_modbus.owed import Owed
+
+if TYPE_CHECKING:
+    from edge_agent_modbus.rtu import RtuTransport
 
 
 class Transport(Protocol):
@@ -76,7 +80,9 @@ def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
     serial = config.serial
     settings: dict[str, str] = {"transport": config.kind}
     if config.kind not in {"tcp", "tls"}:
-        settings |= {"pause": format_duration(config.pause), "timeout": format_duration(config.timeout)}
+        settings |= {"timeout": format_duration(config.timeout)}
+    if config.kind not in {"tcp", "tls", "udp"}:
+        settings |= {"pause": format_duration(config.pause)}
     if serial is None:
         route, tls = config.route, config.tls
         settings |= {
@@ -88,7 +94,8 @@ def shared_by(config: ModbusDevice) -> tuple[Shared, ...]:
         }
         settings |= {} if tls is None else {f"tls.{key}": str(value) for key, value in tls}
         return tuple(Shared(peer_name(host, route.port), settings) for host in route.hosts)
-    settings |= {f"serial.{key}": str(value) for key, value in serial if key != "port"}
+    settings |= {f"serial.{key}": str(value) for key, value in serial if key not in {"port", "data_bits"}}
+    settings["serial.data_bits"] = str(serial.bits)
     return (Shared(_real_port(serial.port), settings),)
 
 
@@ -106,16 +113,33 @@ def wire_of(config: ModbusDevice, state: MutableMapping[str, str] | None = None)
     if serial is not None:
         from edge_agent_modbus.rtu import open_serial
 
+        framed = _framed(config)
         port = _real_port(serial.port)
-        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s, debts))
+        return Wire(f"serial://{port}", lambda: open_serial(serial, config.silence_s, answer_s, debts, framed))
     dialer = Dialer(config.route)
     peer = ",".join(peer_name(host, config.route.port) for host in config.route.hosts)
-    if config.kind == "rtu_over_tcp":
-        from edge_agent_modbus.rtu import open_rtu_over_tcp
+    key = f"{config.kind}://{peer}"
+    if config.kind in {"rtu_over_tcp", "ascii_over_tcp"}:
+        framed = _framed(config)
+        return Wire(key, lambda: dialer.connect(lambda name: framed(name, config.silence_s, answer_s, debts)))
+    if config.kind == "udp":
+        from edge_agent_modbus.udp import UdpTransport
 
-        return Wire(f"rtu_over_tcp://{peer}", lambda: open_rtu_over_tcp(dialer, config.silence_s, answer_s, debts))
+        return Wire(key, lambda: dialer.connect(lambda name: UdpTransport(name, answer_s), socket.SOCK_DGRAM))
     from edge_agent_modbus.tcp import TcpTransport
     from edge_agent_modbus.window import Window
 
     window = Window(config.max_in_flight, {} if state is None else state)
-    return Wire(f"{config.kind}://{peer}", lambda: dialer.connect(lambda name: TcpTransport(name, window)))
+    return Wire(key, lambda: dialer.connect(lambda name: TcpTransport(name, window)))
+
+
+def _framed(config: ModbusDevice) -> "type[RtuTransport]":
+    """Return the transport of frames that have no number."""
+    # ruff: noqa: PLC0415 - each wire is imported only where it is used
+    if config.kind in {"ascii", "ascii_over_tcp"}:
+        from edge_agent_modbus.ascii import AsciiTransport
+
+        return AsciiTransport
+    from edge_agent_modbus.rtu import RtuTransport
+
+    return RtuTransport

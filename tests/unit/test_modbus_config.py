@@ -204,6 +204,9 @@ SERIAL = {"port": "/dev/ttyUSB0"}
         ({"host": "h", "tls": TLS, "transport": "tls", "port": 8802}, "tls", 8802),
         ({"hosts": ["a", "b"], "transport": "rtu_over_tcp"}, "rtu_over_tcp", 502),
         ({"serial": SERIAL}, "rtu", 502),
+        ({"serial": SERIAL | {"data_bits": 7}, "transport": "ascii"}, "ascii", 502),
+        ({"host": "h", "transport": "ascii_over_tcp", "pause": "1ms"}, "ascii_over_tcp", 502),
+        ({"host": "h", "transport": "udp"}, "udp", 502),
     ],
 )
 def test_the_transport_follows_from_what_is_written(wire: dict[str, Any], kind: str, port: int) -> None:
@@ -221,6 +224,10 @@ def test_the_transport_follows_from_what_is_written(wire: dict[str, Any], kind: 
         ({"host": None, "hosts": ["i", "j:502"]}, "write the name or address alone"),
         ({"transport": "rtu"}, "transport: rtu needs serial:"),
         ({"host": None, "serial": SERIAL, "transport": "rtu_over_tcp"}, "transport: rtu_over_tcp needs host:"),
+        ({"host": None, "serial": SERIAL | {"data_bits": 7}}, "transport: rtu has data_bits: 8"),
+        ({"host": None, "serial": SERIAL, "transport": "ascii"}, "transport: ascii: write data_bits: of serial:"),
+        ({"host": None, "serial": SERIAL, "transport": "udp"}, "transport: udp needs host:"),
+        ({"transport": "udp", "pause": "1ms"}, "pause: has no meaning for transport: udp"),
         ({"transport": "tls"}, "transport: tls needs tls:, with the certificates"),
         ({"transport": "tcp", "tls": TLS}, "transport: tcp has no use for tls:"),
         ({"host": None, "serial": SERIAL, "tls": TLS}, "transport: rtu has no use for tls:"),

@@ -40,6 +40,12 @@ def test_both_places_are_told() -> None:
         ("serial: {port: /dev/t}", "serial: {port: /dev/t, stop_bits: 2}", "stop_bits: 2 here, but 1 for d1"),
         ("serial: {port: /dev/t}", "serial: {port: /dev/t}, pause: 20ms", "pause: 20ms here, but 0ms for d1"),
         ("serial: {port: /dev/t}", "serial: {port: /dev/t}, timeout: 1s", "timeout: 1s here, but 3s for d1"),
+        (
+            "serial: {port: /dev/t}",
+            "serial: {port: /dev/t, data_bits: 8}, transport: ascii",
+            "ascii here, but rtu",
+        ),
+        ("host: gw, transport: udp", "host: gw", "transport: tcp here, but udp for d1"),
         ("host: gw", "host: GW, transport: rtu_over_tcp", "transport: rtu_over_tcp here, but tcp for d1"),
         ("host: gw", "host: gw, interface: eth1", "interface: eth1 here, but none for d1"),
         ("host: gw", "host: gw, source_address: 10.0.0.1", "source_address: 10.0.0.1 here, but none for d1"),
