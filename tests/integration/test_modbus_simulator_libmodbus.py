@@ -33,16 +33,19 @@ def client() -> Path:
     return libmodbus_program(SOURCE)
 
 
-async def ask(client: Path, port: int, *arguments: object) -> str:
-    words = [str(word) for word in (port, 1, *arguments)]
+async def ask(client: Path, place: str, *arguments: object) -> str:
+    """Ask at ``host:port``, or at the path of a serial line."""
+    words = [str(word) for word in (place.rpartition(":")[2], 1, *arguments)]
     process = await asyncio.create_subprocess_exec(client, *words, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     return output.decode().strip()
 
 
-async def test_libmodbus_reads_and_writes_with_every_function(client: Path) -> None:
-    async with simulated(simulated_device(POINTS)) as server:
-        port = server.ports[0]
+@pytest.mark.parametrize("wire", ["tcp", "rtu"])
+async def test_libmodbus_reads_and_writes_with_every_function(client: Path, tmp_path: Path, wire: str) -> None:
+    keys = {} if wire == "tcp" else {"serial": {"port": str(tmp_path / "line")}}
+    async with simulated(simulated_device(POINTS, **keys)) as server:
+        port = server.places[0]
         assert await ask(client, port, 1, 0, 10) == " ".join(str(int(bit)) for bit in BITS)
         assert await ask(client, port, 2, 1, 9) == " ".join(str(int(not bit)) for bit in BITS[1:])
         assert await ask(client, port, 3, 2, 3) == "200 300 400"
@@ -69,7 +72,7 @@ async def test_libmodbus_is_refused_by_the_right_exception(
     client: Path, request_: tuple[int, ...], answer: str
 ) -> None:
     async with simulated(simulated_device(POINTS, max_registers=5)) as server:
-        assert await ask(client, server.ports[0], *request_) == answer
+        assert await ask(client, server.places[0], *request_) == answer
 
 
 async def test_the_identification_comes_in_as_many_answers_as_it_takes() -> None:

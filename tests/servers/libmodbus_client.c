@@ -1,6 +1,7 @@
 /* Reads and writes with every function of libmodbus, for tests: not Python, not by the authors of our simulator.
  *
- * Usage: libmodbus_client PORT UNIT FUNCTION ADDRESS COUNT [VALUE ...]; prints what it got, or "exception MESSAGE".
+ * Usage: libmodbus_client PORT|PATH UNIT FUNCTION ADDRESS COUNT [VALUE ...]; prints what it got, or "exception MESSAGE".
+ * A path is that of a serial line, for RTU.
  */
 #include <errno.h>
 #include <modbus.h>
@@ -14,10 +15,11 @@ int main(int argc, char **argv)
     uint16_t words[125] = {0}, values[125] = {0};
     if (argc < 6)
         return 2;
-    int port = atoi(argv[1]), function = atoi(argv[3]), address = atoi(argv[4]), count = atoi(argv[5]), got = -1;
+    int function = atoi(argv[3]), address = atoi(argv[4]), count = atoi(argv[5]), got = -1;
     for (int i = 6; i < argc && i < 6 + 125; i++)
         values[i - 6] = (uint16_t)strtol(argv[i], NULL, 0);
-    modbus_t *ctx = modbus_new_tcp("127.0.0.1", port);
+    modbus_t *ctx = strchr(argv[1], '/') ? modbus_new_rtu(argv[1], 115200, 'N', 8, 1)
+                                         : modbus_new_tcp("127.0.0.1", atoi(argv[1]));
     if (ctx == NULL || modbus_set_slave(ctx, atoi(argv[2])) == -1 || modbus_connect(ctx) == -1)
         return 1;
     switch (function) {

@@ -24,14 +24,20 @@ class Simulated:
         return [event.detail for event in self.events if event.kind is kind]
 
     @property
+    def places(self) -> list[str]:
+        """Where each device is: an address, or the name of a terminal."""
+        return self.details(SimulationEventKind.LISTENING)
+
+    @property
     def ports(self) -> list[int]:
         """The port of each device."""
-        return [int(place.rpartition(":")[2]) for place in self.details(SimulationEventKind.LISTENING)]
+        return [int(place.rpartition(":")[2]) for place in self.places]
 
 
 def simulated_device(points: list[dict[str, Any]], **keys: Any) -> SimulatedDevice:
     named = [{"name": f"p{index}", **point} for index, point in enumerate(points)]
-    config = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "points": named, **keys}
+    where = {} if "serial" in keys else {"host": "127.0.0.1"}
+    config = {"id": "d", "driver": "modbus", **where, "points": named, **keys}
     return SimulatedDevice.model_validate(config)
 
 
@@ -44,6 +50,6 @@ async def simulated(
     simulation = Simulation(clock or SystemClock(), state.events.append, port_base=0, seed=seed)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(serve(devices, simulation))
-        await eventually(lambda: len(state.ports) == len(devices))
+        await eventually(lambda: len(state.places) == len(devices))
         yield state
         task.cancel()

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from edge_agent.driver import StrictModel
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.point import ModbusPoint
-from edge_agent_modbus.simulator.faults import Fault
+from edge_agent_modbus.simulator.faults import Drop, Fault, Garble
 from edge_agent_modbus.simulator.fit import Register
 from edge_agent_modbus.simulator.signals import Moment, Signal
 
@@ -21,6 +21,7 @@ def _check_object(text: str) -> str:
     return text
 
 
+_OF_TCP, _OF_RTU = {"transaction", "header"}, {"check"}  # what can be garbled there only
 _SAMPLE = Moment(0.0, 1_790_000_000_000_000_000)  # in 2026: some forms of time begin in 2000
 
 
@@ -70,3 +71,17 @@ class SimulatedDevice(ModbusDevice):
     )
     faults: Sequence[Fault] = Field(default=(), max_length=1000, description="What goes wrong, and when.")
     points: Sequence[SimulatedPoint] = Field(min_length=1, max_length=65535, description="What can be read.")
+
+    @property
+    def has_rtu_frames(self) -> bool:
+        """Whether frames are as on a serial line."""
+        return self.kind in {"rtu", "rtu_over_tcp"}
+
+    @model_validator(mode="after")
+    def _check_faults(self) -> Self:
+        for fault in self.faults:
+            if isinstance(fault, Drop) and self.serial is not None:
+                raise ValueError("fault drop: a serial line has no connection; take silence or reboot")
+            if isinstance(fault, Garble) and fault.what in (_OF_TCP if self.has_rtu_frames else _OF_RTU):
+                raise ValueError(f"fault {fault}: has no meaning with transport: {self.kind}")
+        return self

@@ -109,9 +109,9 @@ class Garble(_Fault):
     """An answer with something wrong in it: what is named in `what`."""
 
     kind: Literal["garble"]
-    what: Literal["count", "function", "unit", "transaction", "header"] = Field(
+    what: Literal["count", "function", "unit", "transaction", "header", "check"] = Field(
         description="count: the byte count contradicts the length; function: another function code; unit: another "
-        "unit; transaction: another transaction id; header: no Modbus at all."
+        "unit; on TCP transaction: another transaction id; header: no Modbus at all; in RTU check: a wrong one."
     )
 
     def __str__(self) -> str:

@@ -1,13 +1,18 @@
-"""Which simulated units share an address, where that is, and all of them at work."""
+"""Which simulated units share a line or an address, where that is, and all of them at work."""
 
 import asyncio
 import ipaddress
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from edge_agent.errors import SimulationError
 from edge_agent.simulating import Simulation, SimulationEventKind
 from edge_agent_modbus.dialer import peer_name
+from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.simulator.config import SimulatedDevice
+from edge_agent_modbus.simulator.framing import RtuFraming, TcpFraming
+from edge_agent_modbus.simulator.serial import SerialLine
 from edge_agent_modbus.simulator.tcp import TcpAddress
 from edge_agent_modbus.simulator.unit import Unit
 
@@ -20,28 +25,56 @@ async def serve(devices: Sequence[SimulatedDevice], simulation: Simulation) -> N
     Raises:
         SimulationError: before anything was answered: an address cannot be had, or two would be the same.
     """
-    groups: dict[tuple[str, int], list[SimulatedDevice]] = {}
-    for device in devices:
-        groups.setdefault((device.route.hosts[0].lower(), device.route.port), []).append(device)
-    places = _places(groups, simulation)
-    addresses = []
-    for key, group in groups.items():
-        units = [Unit(device, simulation) for device in group]
-        _check_units(key, units)
-        addresses.append((TcpAddress(*places[key], units, simulation), units))
-    servers: list[asyncio.Server] = []
-    try:
-        for address, _ in addresses:
-            servers.append(await address.open())
+    with ExitStack() as stack:
+        lines = _lines(devices, simulation)
+        served = []
+        for line, units in lines:
+            stack.callback(line.close)
+            served.append((line.serve, await asyncio.to_thread(line.open), units))
+        for address, units in _addresses(devices, simulation):
+            server = await address.open()
+            stack.callback(server.close)
+            place = peer_name(*server.sockets[0].getsockname()[:2])
+            served.append((partial(address.serve, server), place, units))
         async with asyncio.TaskGroup() as tasks:
-            for (address, units), server in zip(addresses, servers, strict=True):
-                place = peer_name(*server.sockets[0].getsockname()[:2])
-                tasks.create_task(address.serve(server), name=f"simulated:{place}")
+            for serve_units, place, units in served:
+                tasks.create_task(serve_units(), name=f"simulated:{place}")
                 for unit in units:
                     unit.tell(SimulationEventKind.LISTENING, place)
-    finally:
-        for server in servers:
-            server.close()
+
+
+def _lines(devices: Sequence[SimulatedDevice], simulation: Simulation) -> list[tuple[SerialLine, Sequence[Unit]]]:
+    groups: dict[str, tuple[SerialModel, list[Unit]]] = {}
+    for device in devices:
+        if device.serial is not None:
+            _, units = groups.setdefault(device.serial.port, (device.serial, []))
+            units.append(Unit(device, simulation))
+    for port, (_, units) in groups.items():
+        _check_units(port, units)
+    return [(SerialLine(settings, units, simulation), units) for settings, units in groups.values()]
+
+
+def _addresses(
+    devices: Sequence[SimulatedDevice], simulation: Simulation
+) -> list[tuple[TcpAddress, Sequence[Unit]]]:
+    groups: dict[tuple[str, int], list[SimulatedDevice]] = {}
+    for device in devices:
+        if device.serial is None:
+            groups.setdefault((device.route.hosts[0].lower(), device.route.port), []).append(device)
+    places = _places(groups, simulation)
+    addresses: list[tuple[TcpAddress, Sequence[Unit]]] = []
+    for key, group in groups.items():
+        first = group[0]
+        for device in group:
+            if device.has_rtu_frames is not first.has_rtu_frames:
+                raise SimulationError(
+                    f"{first.id} and {device.id} are both at {peer_name(*key)}, and one alone has RTU frames"
+                )
+        units = [Unit(device, simulation) for device in group]
+        _check_units(peer_name(*key), units)
+        framing = RtuFraming if first.has_rtu_frames else TcpFraming
+        addresses.append((TcpAddress(*places[key], framing, units, simulation), units))
+    return addresses
 
 
 def _places(
@@ -63,13 +96,11 @@ def _places(
     return places
 
 
-def _check_units(key: tuple[str, int], units: Sequence[Unit]) -> None:
+def _check_units(place: str, units: Sequence[Unit]) -> None:
     seen: dict[int, Unit] = {}
     for unit in units:
         if unit.number in seen:
-            raise SimulationError(
-                f"{seen[unit.number].id} and {unit.id} are both unit {unit.number} at {peer_name(*key)}"
-            )
+            raise SimulationError(f"{seen[unit.number].id} and {unit.id} are both unit {unit.number} at {place}")
         seen[unit.number] = unit
 
 

@@ -7,17 +7,15 @@ import asyncio
 import errno
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from edge_agent.errors import SimulationError
 from edge_agent.simulating import Simulation, SimulationEventKind
-from edge_agent_modbus.simulator.faults import Drop, Garble, Late, Reboot
-from edge_agent_modbus.simulator.unit import Answer, Unit
-
-_HEADER = struct.Struct(">HHHB")
-_LONGEST = 254  # unit and a PDU of 253 bytes
-_NO_ANSWER = 11  # V1.1b3 §7: the gateway's target did not respond
+from edge_agent_modbus.simulator.conversation import converse
+from edge_agent_modbus.simulator.faults import Drop, Reboot
+from edge_agent_modbus.simulator.framing import Framing
+from edge_agent_modbus.simulator.unit import Unit
 
 _WAY_OUT = {
     errno.EADDRINUSE: "is in use: end the program that has it (ss -ltnp shows which), or add --port-base 5020",
@@ -29,8 +27,11 @@ _WAY_OUT = {
 class TcpAddress:
     """One listening socket and the units that answer there."""
 
-    def __init__(self, host: str, port: int, units: Sequence[Unit], simulation: Simulation) -> None:
+    def __init__(
+        self, host: str, port: int, framing: Callable[[], Framing], units: Sequence[Unit], simulation: Simulation
+    ) -> None:
         self._host, self._port = host, port
+        self._framing = framing
         self._units = {unit.number: unit for unit in units}
         self._simulation = simulation
         self._writers: set[asyncio.StreamWriter] = set()
@@ -75,36 +76,16 @@ class TcpAddress:
         self._group.create_task(self._converse(reader, writer), name=f"simulated:{self._port}")
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one client, one request after the other."""
         peer = "{}:{}".format(*writer.get_extra_info("peername")[:2])
         self._tell(SimulationEventKind.CONNECTED, peer)
         self._writers.add(writer)
-        kept = b""
         try:
-            while True:
-                transaction, protocol, length, number = _HEADER.unpack(await reader.readexactly(_HEADER.size))
-                if protocol != 0 or not 2 <= length <= _LONGEST:  # noqa: PLR2004 - unit and function at least
-                    return
-                pdu = await reader.readexactly(length - 1)
-                answer = self._answer(number, pdu)
-                await self._simulation.clock.sleep(answer.delay_s)
-                frame = _frame(transaction, number, answer)
-                match answer.fault:
-                    case Drop():
-                        if answer.fault.reset:
-                            _reset(writer)
-                        return
-                    case Reboot():
-                        if self._reboot is not None and not self._reboot.done():
-                            self._reboot.set_result(answer.fault.down)
-                        return
-                    case Late():
-                        writer.write(kept)
-                        kept = frame
-                    case _:
-                        writer.write(kept + frame)
-                        kept = b""
-                await writer.drain()
+            match await converse(reader, writer, self._framing(), self._units, self._simulation.clock):
+                case Drop(reset=True):
+                    _reset(writer)
+                case Reboot(down=down_s):
+                    if self._reboot is not None and not self._reboot.done():
+                        self._reboot.set_result(down_s)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -112,30 +93,9 @@ class TcpAddress:
             writer.close()
             self._tell(SimulationEventKind.DISCONNECTED, peer)
 
-    def _answer(self, number: int, pdu: bytes) -> Answer:
-        if number in self._units:
-            return self._units[number].answer(pdu)
-        return Answer(bytes([pdu[0] | 0x80, _NO_ANSWER]))
-
     def _tell(self, kind: SimulationEventKind, detail: str) -> None:
         for unit in self._units.values():
             unit.tell(kind, detail)
-
-
-def _frame(transaction: int, number: int, answer: Answer) -> bytes:
-    if answer.pdu is None:
-        return b""
-    protocol = 0
-    match answer.fault:
-        case Garble(what="unit"):
-            number ^= 0x80
-        case Garble(what="transaction"):
-            transaction ^= 0x8000
-        case Garble(what="header"):
-            protocol = 0x4854
-        case _:
-            pass
-    return _HEADER.pack(transaction, protocol, len(answer.pdu) + 1, number) + answer.pdu
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
