@@ -57,6 +57,7 @@ def ranges_of(unit: dict[str, Any]) -> dict[str, list[tuple[int, int]]]:
     return found
 
 
+@pytest.mark.slow
 async def test_units_and_ranges_of_a_device_in_c_with_few_requests() -> None:
     illegal = [
         (2, 3, 0, 9), (2, 3, 40, 40), (2, 3, 100, 65535),
@@ -92,6 +93,7 @@ async def test_all_that_a_device_has_is_read_in_full_requests_and_its_limit_is_f
     assert len(requests) < 4 * (1000 / 50 + 20)
 
 
+@pytest.mark.slow
 async def test_known_values_tell_type_order_scale_and_place() -> None:
     registers = {
         (7, 3, 9): struct.pack(">f", 230.5)[2:] + struct.pack(">f", 230.5)[:2],
@@ -135,10 +137,14 @@ async def test_a_device_says_who_it_is_and_what_does_not_fit_is_told() -> None:
 
 
 async def test_a_device_that_does_not_look_at_the_unit_is_searched_once() -> None:
+    """Its first register counts, so that no two answers are the same."""
+    count = itertools.count(1)
+
     def script(request: bytes, _number: int) -> Answer:
-        if request[7] == 0x2B:
-            return reply(request, bytes([0xAB, 1]))
-        return registers_reply(request) if request[7] == 3 else reply(request, bytes([request[7] | 0x80, 1]))
+        if request[7] != 3:
+            return reply(request, bytes([request[7] | 0x80, 1]))
+        quantity = int.from_bytes(request[10:12])
+        return reply(request, bytes([3, 2 * quantity]) + next(count).to_bytes(2) + bytes(2 * quantity - 2))
 
     async with scripted_server(script) as server:
         report = await probe(f"127.0.0.1:{server.port}", addresses="0..99")
@@ -150,6 +156,14 @@ async def test_a_device_that_does_not_look_at_the_unit_is_searched_once() -> Non
     assert any("the device does not look at the number" in note for note in report.notes)
 
 
+@pytest.mark.slow
+async def test_units_that_all_answer_and_differ_are_not_taken_for_one() -> None:
+    with libmodbus_server() as server:
+        report = await probe(f"127.0.0.1:{server.port}", units="0..3,255", ranges="none")
+    assert [unit["unit"] for unit in units_of(report)] == [0, 1, 2, 3, 255]
+
+
+@pytest.mark.slow
 async def test_silence_where_nothing_is_ends_the_search_of_a_table_soon() -> None:
     def script(request: bytes, _number: int) -> Answer:
         function, address, count = struct.unpack_from(">BHH", request.ljust(12, b"\0"), 7)
@@ -201,6 +215,7 @@ def setting_of(path: str) -> tuple[int, bool]:
     return settings[4], bool(settings[2] & termios.PARODD)
 
 
+@pytest.mark.slow
 async def test_units_of_a_serial_line_and_its_settings() -> None:
     """A pseudo-terminal carries bytes at any setting; the far end is deaf to those that are not its own."""
     seen: list[tuple[int, bool]] = []
@@ -236,6 +251,7 @@ async def test_a_port_that_another_process_holds_is_told() -> None:
         await probe(str(Path("/dev/no-such-port")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over_tcp", [False, True])
 async def test_units_in_c_on_a_line(over_tcp: bool) -> None:
     registers = {(5, 3, 9): struct.pack("<f", 230.5)}

@@ -122,12 +122,20 @@ def _units(units: Sequence[UnitFindings]) -> ProbeTable:
     for unit in units:
         texts = unit.identification.texts() if unit.identification else {}
         further = ", ".join(f"{name}: {text}" for name, text in texts.items() if name not in _BASICS)
+        further = further or ("" if texts else _unidentified(unit.identification))
         setting = [str(unit.setting)] if has_settings else []
         rows.append((unit.unit, *setting, *(texts.get(name) for name in _BASICS), further))
     settings = ["line"] if has_settings else []
     return ProbeTable(
         "units that answer", ("unit", *settings, "vendor", "product", "revision", "more"), tuple(rows)
     )
+
+
+def _unidentified(identification: Identification | None) -> str:
+    if identification is None:
+        return "does not say who it is: no answer"
+    code = identification.exception
+    return "does not say who it is" + (f": exception {code}" if code is not None else "")
 
 
 def _ranges(units: Sequence[UnitFindings]) -> ProbeTable:

@@ -18,7 +18,7 @@ from edge_agent_modbus.probe.way import Straight, ThroughAgent, held_line, refus
 TABLES = (Table.HOLDING, Table.INPUT, Table.COIL, Table.DISCRETE)
 _UNITS_PART, _KNOWN_PART = 0.2, 0.1  # of the progress bar; the ranges take the rest
 _LEAST_ALIKE = 5  # so many units with the same answers are one device that does not look at the number
-_NO_STATIONS = {0, 255}  # MODBUS over Serial Line V1.02 §2.2: for all, and reserved
+_SAME_TRIES = 3
 _IDENTIFICATION_TRIES = 2
 _MOST_SILENT = 8  # requests to a table that has given nothing
 _MOST_SILENT_BESIDE_DATA = 24  # to one that has: each end of a run takes some seven
@@ -65,7 +65,7 @@ class _Probe:
         for unit in found:
             self._tell(f"unit {unit.unit}: identification", _UNITS_PART)
             unit.identification = await self._identify(unit)
-        findings.units = _joined(found, findings.asked)
+        findings.units = await self._joined(found)
         for done, unit in enumerate(findings.units):
             part = _KNOWN_PART / len(findings.units)
             await self._match(unit, _UNITS_PART + part * done)
@@ -145,6 +145,36 @@ class _Probe:
             return said
         return None
 
+    async def _joined(self, found: list[UnitFindings]) -> list[UnitFindings]:
+        """Return the units; if the device does not look at the number, one for all.
+
+        Then every number that is asked answers, with the same identification and the same value.
+        """
+        first = next((unit for unit in found if unit.unit == 1), None) or next(iter(found), None)
+        if first is None or len(found) < max(_LEAST_ALIKE, self._findings.asked):
+            return found
+        others = [unit for unit in found if unit is not first]
+        if any(unit.identification != first.identification for unit in others):
+            return found
+        for unit in others:
+            if unit.first_answer != first.first_answer and not await self._is_same(first, unit):
+                return found
+        first.same = tuple(unit.unit for unit in others)
+        return [first]
+
+    async def _is_same(self, one: UnitFindings, other: UnitFindings) -> bool:
+        """Return whether a value that moves is the same one: it lies between two looks at the first unit's."""
+        for _ in range(_SAME_TRIES):
+            before, between, after = [
+                await self.inquiry.read(unit.unit, *unit.sign, 1) for unit in (one, other, one)
+            ]
+            if isinstance(before, tuple) and isinstance(between, tuple) and isinstance(after, tuple):
+                if min(before, after) <= between <= max(before, after):
+                    return True
+            elif before == between:
+                return True
+        return False
+
     async def _match(self, unit: UnitFindings, done: float) -> None:
         words: dict[tuple[Table, int], int] = {}
         wanted = [(table, *span) for table, spans in windows(self._order.known).items() for span in spans]
@@ -216,24 +246,6 @@ class _Probe:
                 span = search.send(answer)
         except StopIteration:
             return
-
-
-def _joined(found: list[UnitFindings], asked: int) -> list[UnitFindings]:
-    """Return the units; if the device does not look at the number, one for all.
-
-    Then every number that is asked answers, with the same identification, and either with the same value or even
-    where no meter behind a gateway can be (0 and 255).
-    """
-    first = next((unit for unit in found if unit.unit == 1), None) or next(iter(found), None)
-    if first is None or len(found) < max(_LEAST_ALIKE, asked):
-        return found
-    if any(unit.identification != first.identification for unit in found):
-        return found
-    has_odd_numbers = {unit.unit for unit in found} >= _NO_STATIONS
-    if not has_odd_numbers and any(unit.first_answer != first.first_answer for unit in found):
-        return found
-    first.same = tuple(unit.unit for unit in found if unit is not first)
-    return [first]
 
 
 def _listed(units: Sequence[int]) -> str:
