@@ -44,6 +44,7 @@ _MEANT_FOR: dict[str, set[Kind]] = {
     "pause": {"rtu", "rtu_over_tcp", "ascii", "ascii_over_tcp"},
     "source_address": _NETWORK,
     "interface": _NETWORK,
+    "line_baud_rate": _NETWORK,
     "max_in_flight": {"tcp", "tls"},
     "insecure_server_name": {"tls"},
 }
@@ -94,6 +95,12 @@ class ModbusDevice(DeviceModel):
         default="",
         pattern=r"^[^\s/]{0,15}$",
         description="Our own network interface to speak through, such as eth1, where the gateway has several.",
+    )
+    line_baud_rate: int | None = Field(
+        default=None,
+        ge=300,
+        le=4_000_000,
+        description="Baud rate of the serial line behind the gateway that host: is, for the plan and its times.",
     )
     max_in_flight: int = Field(
         default=1,
@@ -164,14 +171,18 @@ class ModbusDevice(DeviceModel):
 
     def speed(self, baud_rate: int = 0) -> LineSpeed:
         """Return the speed of its line, as if a serial one had the baud rate given; 0: the configured one."""
-        if self.serial is None:
-            return LineSpeed()
-        return LineSpeed.serial(
-            baud_rate or self.serial.baud_rate,
-            character_bits=self.serial.character_bits,
-            pause_s=self.pause,
-            is_ascii=self.kind == "ascii",
-        )
+        is_ascii, has_mbap = self.kind in {"ascii", "ascii_over_tcp"}, self.kind in {"tcp", "tls", "udp"}
+        if self.serial is not None:
+            return LineSpeed.serial(
+                baud_rate or self.serial.baud_rate,
+                character_bits=self.serial.character_bits,
+                pause_s=self.pause,
+                is_ascii=is_ascii,
+            )
+        if self.line_baud_rate is not None:
+            line = LineSpeed.serial(baud_rate or self.line_baud_rate, pause_s=self.pause, is_ascii=is_ascii)
+            return line.behind_a_gateway(has_mbap=has_mbap)
+        return LineSpeed() if has_mbap else LineSpeed.network(is_ascii=is_ascii, silence_s=self.silence_s)
 
     @model_validator(mode="after")
     def _check_wire(self) -> Self:

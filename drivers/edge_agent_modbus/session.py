@@ -96,11 +96,12 @@ class ModbusUnit:
     def estimate(self, request: Request, baud_rate: int = 0) -> Estimate:
         asked = cast("ReadRequest", request)
         speed = measured(self._config.speed(baud_rate), self._context.state)
+        at_once = 1 if speed.baud_rate else self._config.max_in_flight  # on a serial line there is one at a time
         return Estimate(
             self._line_key,
             speed.sent_bytes,
             speed.received_bytes(asked.table, asked.count),
-            speed.exchange_ns(asked.table, asked.count) / 1e9 / self._config.max_in_flight,
+            speed.exchange_ns(asked.table, asked.count) / 1e9 / at_once,
             speed.baud_rate,
         )
 

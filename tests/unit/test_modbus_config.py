@@ -6,10 +6,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.cost import ROUND_TRIP_NS
 from edge_agent_modbus.decode import ByteOrder, ValueType
 from edge_agent_modbus.pdu import Table
 from edge_agent_modbus.point import ModbusPoint
+from edge_agent_modbus.session import ModbusUnit
 
 
 def point(**keys: Any) -> ModbusPoint:
@@ -242,6 +245,10 @@ def test_the_transport_follows_from_what_is_written(wire: dict[str, Any], kind: 
         ),
         ({"source_address": "eth1"}, "'eth1' does not appear to be an IPv4 or IPv6 address"),
         ({"interface": "a name too long for one"}, "interface"),
+        (
+            {"host": None, "serial": SERIAL, "line_baud_rate": 9600},
+            "line_baud_rate: has no meaning for transport: rtu",
+        ),
         ({"host": None, "serial": SERIAL, "interface": "eth1"}, "interface: has no meaning for transport: rtu"),
     ],
 )
@@ -290,3 +297,50 @@ def test_quirks_lower_the_limits_and_tell_which_tables_there_are() -> None:
         device(quirks="pilot-spm93", points=[{"name": "p", "input": 0, "type": "REAL"}])
     with pytest.raises(ValidationError, match="unknown quirks 'eastron'; did you mean 'eastron-sdm'"):
         device(quirks="eastron")
+
+
+@pytest.mark.parametrize(
+    ("wire", "sent_bytes", "received_bytes", "baud_rate"),
+    [
+        ({}, 12, 13, 0),
+        ({"line_baud_rate": 9600}, 12, 13, 9600),
+        ({"transport": "rtu_over_tcp"}, 8, 9, 0),
+        ({"transport": "rtu_over_tcp", "line_baud_rate": 9600}, 8, 9, 9600),
+        ({"transport": "ascii_over_tcp"}, 17, 19, 0),
+        ({"transport": "ascii_over_tcp", "line_baud_rate": 9600}, 17, 19, 9600),
+        ({"host": None, "serial": SERIAL | {"baud_rate": 9600}}, 8, 9, 9600),
+    ],
+)
+def test_what_a_read_of_two_registers_takes_of_the_wire(
+    wire: dict[str, Any], sent_bytes: int, received_bytes: int, baud_rate: int
+) -> None:
+    speed = device(**wire).speed()
+    assert (speed.sent_bytes, speed.received_bytes(Table.HOLDING, 2)) == (sent_bytes, received_bytes)
+    assert speed.baud_rate == baud_rate
+
+
+def test_a_gateway_adds_its_round_trip_to_the_time_of_the_line_behind_it() -> None:
+    serial = device(host=None, serial={"port": "/dev/t", "baud_rate": 9600}).speed()
+    for wire in ({}, {"transport": "rtu_over_tcp"}):
+        behind = device(line_baud_rate=9600, **wire).speed()
+        assert behind.exchange_ns(Table.HOLDING, 9) == serial.exchange_ns(Table.HOLDING, 9) + ROUND_TRIP_NS
+        assert device(line_baud_rate=9600).speed(19200).baud_rate == 19200
+
+
+def test_the_line_behind_a_gateway_decides_which_gaps_are_read() -> None:
+    points = [{"name": "a", "holding": 0, "type": "uint16"}, {"name": "b", "holding": 60, "type": "uint16"}]
+
+    def requests(**wire: Any) -> int:
+        made = ModbusUnit(FakeContext(), device(points=points, **wire))
+        return len(made.plan(made.polled, frozenset()))
+
+    assert (requests(), requests(line_baud_rate=9600), requests(line_baud_rate=115_200)) == (1, 2, 1)
+
+
+def test_requests_at_once_share_a_round_trip_but_not_a_serial_line() -> None:
+    def duration_s(**wire: Any) -> float:
+        made = ModbusUnit(FakeContext(), device(**wire))
+        return made.estimate(made.plan(made.polled, frozenset())[0]).duration_s
+
+    assert duration_s(max_in_flight=4) == pytest.approx(duration_s() / 4)
+    assert duration_s(max_in_flight=4, line_baud_rate=9600) == duration_s(line_baud_rate=9600)
