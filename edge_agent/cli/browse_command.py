@@ -32,7 +32,9 @@ def browse(  # noqa: PLR0913 - each is an option
     most: Annotated[int, typer.Option(min=1, metavar="N", help="Look into so many nodes at most.")] = 1_000_000,
     profile: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Only what is known of this kind of device, by its name: machine-tool."),
+        typer.Option(
+            metavar="NAME", help="Only what is known of this kind of device, by its name: machine-tool, sinumerik."
+        ),
     ] = "",
     write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as a configuration.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,

@@ -204,10 +204,28 @@ def test_of_several_machines_one_is_taken_by_its_name() -> None:
     assert "product_instance_uri: http://example.com/machines/B" in one.stderr
 
 
+def test_the_variables_of_a_sinumerik_control_are_asked_for_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "cnc.yaml"
+    with opcua_server(floats=3, sinumerik=True) as control:
+        arguments = ("browse", "opcua", control.url, "--profile", "sinumerik", "--write", str(file))
+        done = edge_agent(*arguments)
+    edge_agent("check", str(file))
+    (device,) = yaml.safe_load(file.read_text("utf-8"))["devices"]
+    points = {point.pop("name"): point for point in device["points"]}
+    assert set(points) == {"program_state", "program", "parts", "spindle_override"}
+    node = "nsu=SinumerikVarProvider;s=/Channel/Spindle/speedOvr"
+    assert points["spindle_override"] == {"node": node, "unit": "%"}
+    assert points["parts"]["class"] == "counter"
+    assert "does not show, or --filter leaves out: operation_mode" in done.stderr
+
+
 def test_a_server_without_machines_and_a_profile_that_is_none_are_told(server: OpcUaServer) -> None:
     arguments = ("browse", "opcua", server.url, "--profile")
     assert "browse it without --profile" in edge_agent(*arguments, "machine-tool", code=1).stderr
-    assert "has no profile 'lathe'; it has: machine-tool" in edge_agent(*arguments, "lathe", code=1).stderr
+    assert "is not the server of a SINUMERIK control" in edge_agent(*arguments, "sinumerik", code=1).stderr
+    assert (
+        "has no profile 'lathe'; it has: machine-tool, sinumerik" in edge_agent(*arguments, "lathe", code=1).stderr
+    )
 
 
 def browsing(url: str) -> subprocess.Popen[bytes]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from edge_agent.browsing import BrowseEnd, BrowserSpec, Browsing, FoundPoint
 from edge_agent.driver import Context
 from edge_agent.errors import DeviceUnavailableError
+from edge_agent_opcua.browse import sinumerik
 from edge_agent_opcua.browse.machine_tool import MACHINES, is_identity, is_known, recognise
 from edge_agent_opcua.browse.names import Names
 from edge_agent_opcua.browse.walk import NoStartError, Walk
@@ -31,13 +32,13 @@ async def _browse(context: Context, config: OpcUaDevice, browsing: Browsing) -> 
     client = await open_connection(config, context)
     try:
         if browsing.profile:
-            return await _recognise(client, config.url, browsing)
+            return await _PROFILES[browsing.profile](client, config.url, browsing)
         return await Walk(client, config.url, browsing).run(start)
     finally:
         await hang_up(client)
 
 
-async def _recognise(client: Any, url: str, browsing: Browsing) -> BrowseEnd:
+async def _machine_tool(client: Any, url: str, browsing: Browsing) -> BrowseEnd:
     """Look through the machines of a server that follows OPC 40001-1, and tell what is known of them."""
     points: list[FoundPoint] = []
     known = replace(browsing, tell=points.extend, wants=is_known)
@@ -58,4 +59,23 @@ async def _recognise(client: Any, url: str, browsing: Browsing) -> BrowseEnd:
     return BrowseEnd(end.is_complete, (*end.notes, *machines.notes), machines.labels)
 
 
-BROWSER = BrowserSpec(device=_device, browse=_browse, profiles=("machine-tool",))
+async def _sinumerik(client: Any, url: str, browsing: Browsing) -> BrowseEnd:
+    """Ask for the variables of a SINUMERIK control by their names."""
+    points: list[FoundPoint] = []
+    try:
+        await Walk(client, url, replace(browsing, tell=points.extend)).look_up(sinumerik.ADDRESSES)
+    except NoStartError as exc:
+        raise DeviceUnavailableError(f"{url} is not the server of a SINUMERIK control: {exc}") from exc
+    browsing.tell(
+        [
+            replace(point, name=sinumerik.NAMES[point.path], keys={**point.keys, **sinumerik.KEYS[point.path]})
+            for point in points
+        ]
+    )
+    missing = [name for path, name in sinumerik.NAMES.items() if path not in {point.path for point in points}]
+    notes = (f"the control does not show, or --filter leaves out: {', '.join(missing)}",) if missing else ()
+    return BrowseEnd(is_complete=True, notes=notes)
+
+
+_PROFILES = {"machine-tool": _machine_tool, "sinumerik": _sinumerik}
+BROWSER = BrowserSpec(device=_device, browse=_browse, profiles=tuple(_PROFILES))

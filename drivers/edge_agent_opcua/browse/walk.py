@@ -4,7 +4,7 @@ Source: OPC 10000-4 §5.9.2 Browse, §5.9.3 BrowseNext, §5.11.2 Read. What is k
 met, for a node may hang in several places, and those that are still to be looked into.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,32 @@ class Walk:
         told = [value.Value.Value if value.Value is not None else None for value in values]
         self._namespaces = told[0] if isinstance(told[0], list) else []
         self._nodes_per_browse, self._nodes_per_read = map(_limit, told[1:])
+
+    async def look_up(self, addresses: Mapping[str, NodeAddress]) -> None:
+        """Tell those variables that the server has, each under the path that it is given here.
+
+        Raises:
+            NoStartError: the server has not even their namespace.
+            DeviceUnavailableError: the connection is lost.
+        """
+        await self._ask_for_limits()
+        nodes = []
+        for path, address in addresses.items():
+            index = address.index_in(self._namespaces)
+            if index is None:
+                raise NoStartError(f"{self._url} has no namespace {address.namespace_uri}")
+            nodes.append(_Node(ua.NodeId(address.identifier, index), (path,), is_variable=True))
+        types = await self._each(
+            [(node.node_id, ua.AttributeIds.DataType) for node in nodes], self._nodes_per_read, self._read
+        )
+        wanted = [
+            node
+            for node, told in zip(nodes, types, strict=True)
+            if not told.StatusCode.is_bad() and self._browsing.wants("/".join(node.path))
+        ]
+        self._browsing.progress(Progress(len(nodes), 0))
+        if wanted:
+            await self._tell(wanted)
 
     async def texts(self, addresses: Sequence[NodeAddress]) -> list[str]:
         """Return the values of variables that the walk has told, as texts; empty where there is none."""

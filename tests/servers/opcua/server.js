@@ -29,6 +29,7 @@ const options = {
     users: {}, // name to password
     uri: "urn:edge-agent:test-server", // what the server says it is
     machineTools: [], // names of machine tools after OPC 40501-1; loads its nodesets
+    sinumerik: false, // true: a few variables under the names of a SINUMERIK control
     folders: 0, // folders Folder.0 … of folderSize variables each
     folderSize: 0,
     continuations: 0, // browse continuation points of a session; 0: no limit
@@ -131,6 +132,22 @@ function addVariables(addressSpace) {
     addChanging(add);
     addFolders(namespace, folder);
     addWritable(namespace, folder, { DataType, StatusCodes, Variant, VariantArrayType });
+}
+
+function addSinumerik(addressSpace) {
+    const namespace = addressSpace.registerNamespace("SinumerikVarProvider");
+    const folder = namespace.addFolder(addressSpace.rootFolder.objects, { browseName: "Sinumerik", nodeId: "s=Sinumerik" });
+    const variables = {
+        "/Channel/State/progStatus": [DataType.UInt32, 3],
+        "/Channel/ProgramInfo/progName": [DataType.String, "_N_O1234_MPF"],
+        "/Channel/State/actParts": [DataType.Double, 77],
+        "/Channel/Spindle/speedOvr": [DataType.Double, 110],
+    };
+    for (const [path, [dataType, value]] of Object.entries(variables)) {
+        const browseName = path.split("/").at(-1);
+        namespace.addVariable({ componentOf: folder, browseName, nodeId: `s=${path}`, dataType })
+            .setValueFromSource({ dataType, value });
+    }
 }
 
 function addFolders(namespace, folder) {
@@ -259,6 +276,9 @@ async function main() {
         server.engine.addressSpace.registerNamespace(`http://example.com/filler/${i}`);
     }
     addVariables(server.engine.addressSpace);
+    if (options.sinumerik) {
+        addSinumerik(server.engine.addressSpace);
+    }
     for (const name of options.machineTools) {
         addMachineTool(load, server.engine.addressSpace, name);
     }
