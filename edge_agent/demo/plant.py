@@ -4,17 +4,21 @@ Prints one line of JSON with its ports, runs until its standard input closes.
 """
 
 import asyncio
+import sys
 import time
 
 from edge_agent.demo.child import announce, parent_gone
 from edge_agent.demo.cnc import SimulatedCnc
-from edge_agent.demo.plc import SimulatedPlc
 
 _REFRESH_S = 0.1
 
 
 async def run() -> None:
     """Serve until the parent is gone."""
+    try:
+        from edge_agent.demo.plc import SimulatedPlc  # noqa: PLC0415  # comes with the extra "demo"
+    except ImportError:
+        sys.exit("the simulated PLC is missing: pip install 'edge-agent[demo]'")
     start_s = time.monotonic()
 
     def now_s() -> float:

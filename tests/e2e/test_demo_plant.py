@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -141,3 +142,12 @@ def test_a_child_ends_when_its_parent_is_killed(name: str, tmp_path: Path) -> No
         [process] = parent.children()
         parent.kill()
     assert psutil.wait_procs([process], timeout=10) == ([process], [])
+
+
+def test_without_its_extra_the_demo_says_what_is_missing() -> None:
+    program = (
+        "import asyncio, sys; sys.modules['pymodbus'] = None; "
+        "from edge_agent.demo import plant; asyncio.run(plant.run())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "the simulated PLC is missing: pip install 'edge-agent[demo]'\n")

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -124,3 +126,11 @@ async def test_a_port_without_udp_is_told() -> None:
     with pytest.raises(DeviceUnavailableError, match="has nothing that listens there; check port:"):
         async with asyncio.timeout(5):
             await transport.exchange(1, read_pdu(Table.HOLDING, 7, 1))
+
+
+def test_the_driver_needs_nothing_of_pymodbus() -> None:
+    program = (
+        "import pkgutil, sys; sys.modules['pymodbus'] = None; import edge_agent_modbus as driver\n"
+        "for one in pkgutil.walk_packages(driver.__path__, 'edge_agent_modbus.'): __import__(one.name)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

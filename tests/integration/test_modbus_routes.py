@@ -14,6 +14,7 @@ import pytest
 
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.testing.conformance import check_device
+from edge_agent_modbus.rtu import crc
 from tests.servers.modbus_device import read_all, read_once, unit, unit_on, words
 from tests.servers.modbus_server import Gesture, libmodbus_server, registers_reply, scripted_server
 from tests.servers.modbus_tls import Plant, tls_front
@@ -179,3 +180,15 @@ async def test_when_none_is_there_each_is_told() -> None:
             await unit_on({"hosts": [PRIMARY, "no-such-host.invalid"], "port": port}, words(10)).connect()
     assert f"127.0.0.1:{port}: nothing listens there" in str(caught.value)
     assert f"no-such-host.invalid:{port}: the name has no address" in str(caught.value)
+
+
+async def test_rtu_over_ipv6() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readexactly(8)
+        answer = request[:2] + b"\x02" + request[2:4]
+        writer.write(answer + crc(answer))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "::1", 0) as server:
+        wire = {"host": "::1", "port": server.sockets[0].getsockname()[1], "transport": "rtu_over_tcp"}
+        assert await read_once(unit_on(wire, words(77))) == {0: 77}
