@@ -51,7 +51,8 @@ def probe(  # noqa: PLR0913 - each is an option
     transport: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="tcp (the default), or rtu_over_tcp for a gateway that passes bytes on."
+            metavar="NAME",
+            help="tcp (the default), udp, or for a gateway that passes bytes on: rtu_over_tcp, ascii_over_tcp.",
         ),
     ] = "",
     baud_rates: Annotated[

@@ -5,6 +5,9 @@ import os
 import socket
 import struct
 import termios
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from edge_agent_modbus.probe.run import run
 from edge_agent_modbus.rtu import open_serial
 from edge_agent_modbus.serial_port import SerialModel
 from tests.servers.modbus_bus import libmodbus_line
+from tests.servers.modbus_foreign import ascii_gateway, udp_server
 from tests.servers.modbus_rtu import rtu_line, value
 from tests.servers.modbus_server import Answer, Gesture, libmodbus_server, registers_reply, reply, scripted_server
 from tests.servers.simulated_modbus import simulated, simulated_device
@@ -345,3 +349,22 @@ async def test_every_key_of_the_json_is_in_the_page() -> None:
     told = keys(report.body) - {"vendor_name", "port", "host", "name", "holding", "type", "byte_order", "scale"}
     assert len(told) > 20
     assert not [key for key in sorted(told) if f"`{key}`" not in page]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("serve", [udp_server, partial(udp_server, host="::1"), ascii_gateway])
+async def test_other_transports(serve: Callable[..., AbstractAsyncContextManager[dict[str, Any]]]) -> None:
+    async with serve([2, 5]) as keys:
+        host = f"[{keys['host']}]" if ":" in keys["host"] else keys["host"]
+        report = await probe(
+            f"{host}:{keys['port']}",
+            transport=keys["transport"],
+            units="2,5",  # a number that it does not have, this server answers with an exception
+            timeout="100ms",
+            addresses="0..299",
+            know="holding:7=5007",
+        )
+    assert [unit["unit"] for unit in units_of(report)] == [2, 5]
+    assert ranges_of(units_of(report)[0])["holding"] == [(0, 199)]
+    (device,) = report.devices
+    assert {key: device[key] for key in keys} == keys

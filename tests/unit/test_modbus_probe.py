@@ -52,7 +52,7 @@ def test_units_are_numbers_and_spans() -> None:
         ("h", {"timeout": ["0s"]}, "at most 30s"),
         ("h", {"baud-rates": ["9600"]}, "is for a serial port"),
         ("/dev/ttyS0", {"parities": ["mark"]}, "none, even or odd"),
-        ("/dev/ttyS0", {"transport": ["tcp-ish"]}, "a serial port has RTU"),
+        ("/dev/ttyS0", {"transport": ["tcp-ish"]}, "a serial port is probed in RTU"),
         ("h", {"ranges": ["deep"]}, "none, usual or thorough"),
         ("h", {"colour": ["red"]}, "--colour has no meaning for modbus"),
         ("h", {"tolerance": ["much"]}, "a share, such as 2%"),

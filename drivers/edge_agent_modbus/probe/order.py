@@ -18,7 +18,7 @@ PARITIES = ("none", "even", "odd")
 TCP_UNITS = (1, *range(2, 17), 255, 0)
 """A device with a socket of its own takes 1, 255 or 0; behind a gateway most have low numbers."""
 SERIAL_UNITS = tuple(range(1, 17))
-TRANSPORTS = ("tcp", "rtu_over_tcp")
+TRANSPORTS = ("tcp", "udp", "rtu_over_tcp", "ascii_over_tcp")
 RANGES = ("none", "usual", "thorough")
 FIRST_UNITS = 3
 """So many units are tried at each setting of a serial line before the others are."""
@@ -164,7 +164,7 @@ def _parse_peer(target: str) -> tuple[str, int]:
 def _parse_transport(word: str, serial_port: str) -> str:
     if serial_port:
         if word not in {"tcp", "rtu"}:
-            raise ProbeError(f"--transport {word} needs a host; a serial port has RTU")
+            raise ProbeError(f"--transport {word} needs a host; a serial port is probed in RTU")
         return "rtu"
     return _parse_choice("transport", word, TRANSPORTS)
 

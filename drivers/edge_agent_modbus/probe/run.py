@@ -84,10 +84,11 @@ class _Probe:
         if not found:  # a unit may be silent where it has nothing to give
             found = await self._ask_units(units, count, 2 * count, Table.INPUT)
         if not found:
+            setting = self.inquiry.way.setting
+            advice = "--transport rtu_over_tcp" if setting is None else "check its power and wiring"
             self._findings.notes.append(
-                f"{self._order.target} takes connections, but no unit of {_listed(self._order.units)} answered "
-                f"within {self._order.wait_s():g} s; try --units 0..255, a longer --timeout, or "
-                "--transport rtu_over_tcp"
+                f"{self._order.target}: no unit of {_listed(units)} answered within "
+                f"{self._order.wait_s(setting):.2g} s; try --units 1..247, a longer --timeout, or {advice}"
             )
         return found
 
@@ -107,7 +108,7 @@ class _Probe:
         self._findings.asked = len(self._order.units)
         self._findings.notes.append(
             f"no unit of {_listed(self._order.units)} answered at any of {len(self._order.settings)} settings; "
-            "check that A and B are not swapped, termination, power, and --units"
+            "check that A and B are not swapped, termination and power, and try --units or a longer --timeout"
         )
         return []
 

@@ -25,6 +25,7 @@ _MAX_UNIT = 255
 _CONNECT_S = 5.0
 _REACH = {
     "transport", "serial", "host", "hosts", "port", "tls", "insecure_server_name", "source_address", "interface",
+    "max_in_flight",
 }  # fmt: skip
 _COMMON = ("pause", "timeout")
 
