@@ -5,14 +5,21 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asyncua import Server, ua
 
+from edge_agent.clock import SystemClock
+from edge_agent.collect.supervisor import DeviceSupervisor
+from edge_agent.config import load
+from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Device, WriteOutcome
 from edge_agent.errors import DeviceUnavailableError
-from edge_agent.model import Quality
+from edge_agent.metrics import Metrics
+from edge_agent.model import PointTable, Quality, ReadingBatch, ReadingClass
+from edge_agent.registry import Registry
 from edge_agent.testing.conformance import check_device
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeContext
@@ -238,6 +245,49 @@ async def test_events_flow_beside_data_and_cost_no_other_point(server: OpcUaServ
         got = await collected.all_of(5)
     assert got["nowhere"].status == Quality.BAD_NODE_ID_UNKNOWN
     assert (got["Program"].value, got["Counter"].status) == ("O1234 齿轮", Quality.GOOD)
+
+
+@pytest.mark.slow
+async def test_under_the_supervisor_a_loss_is_told_once_and_the_alarm_that_it_cost_has_an_end(
+    server: OpcUaServer, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "gateway: {id: gw-01}\noutbox: {directory: state}\npublishers: []\ndevices:\n"
+        f"  - {{id: cnc, driver: opcua, url: {server.url}, interval: 100ms, retry_max: 1s, "
+        "points: [{name: alarms, node: i=2253, events: alarms}]}\n"
+    )
+    options = (await asyncio.to_thread(load, tmp_path / "config.yaml", Registry())).devices[0]
+    clock, collected = SystemClock(), Collected(options.config.unpack())
+    current = DeviceCurrent(options.table, clock)
+
+    async def keep(table: PointTable, batch: ReadingBatch) -> None:
+        assert [point.reading_class for point in table.points] == [ReadingClass.ALARM]
+        await collected.emit(batch)
+
+    supervisor = DeviceSupervisor(
+        options, FakeContext("cnc", clock), keep, current, clock=clock, metrics=Metrics(), random=lambda: 0.1
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(supervisor.run())
+        await eventually(lambda: current.phase is DevicePhase.ONLINE, what="online without any event")
+        server.order("raise", alarm="Spindle", message="hot")
+        await eventually(lambda: len(collected.all) == 2)
+        await asyncio.to_thread(server.kill)
+        await eventually(lambda: current.phase is DevicePhase.OFFLINE)
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: len(collected.all) == 5)
+        assert current.phase is DevicePhase.ONLINE
+        task.cancel()
+    texts = [json.loads(reading.value) if reading.value else {} for _, reading in collected.all]
+    assert [reading.status for _, reading in collected.all] == [
+        0,
+        0,
+        Quality.BAD_NO_COMMUNICATION,
+        Quality.UNCERTAIN,
+        0,
+    ]
+    assert [text.get("active") for text in texts] == [None, True, None, False, None]
+    assert texts[-1] == {"event_type": "InSync", "retained": 0}
 
 
 async def test_a_device_with_events_conforms(server: OpcUaServer) -> None:
