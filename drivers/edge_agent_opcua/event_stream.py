@@ -8,7 +8,7 @@ from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.driver import Emit
-from edge_agent.model import Column, DataType, DeviceId, Quality, ReadingBatch
+from edge_agent.model import Column, DataType, DeviceId, LossReason, Lost, Quality, ReadingBatch
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.decode import OVERFLOW
 from edge_agent_opcua.event import (
@@ -32,8 +32,10 @@ _CONDITION_REFRESH = 3875  # OPC 10000-9 §5.5.7; the identifier: NodeIds.csv of
 class _Readings:
     """Readings of one batch, in the order of their events."""
 
-    def __init__(self, time_ns: int) -> None:
+    def __init__(self, time_ns: int, since_ns: int = 0) -> None:
         self.time_ns = time_ns
+        self._since_ns = since_ns
+        self._lost: list[Lost] = []
         self._points: list[int] = []
         self._texts: list[str] = []
         self._statuses: list[int] = []
@@ -48,11 +50,15 @@ class _Readings:
         self._statuses.append(status)
         self._offsets_ns.append(0 if time_ns is None else time_ns - self.time_ns)
 
+    def lose(self, point: int) -> None:
+        """Say that events of a point before this one are missing."""
+        self._lost.append(Lost((point,), self._since_ns, self.time_ns, LossReason.OVERFLOW, 1))
+
     def batch(self, device: DeviceId) -> ReadingBatch:
         statuses = array("I", self._statuses) if any(self._statuses) else None
         offsets_ns = array("q", self._offsets_ns)
         column = Column(DataType.STRING, array("H", self._points), self._texts, statuses, offsets_ns)
-        return ReadingBatch(device, self.time_ns, (column,))
+        return ReadingBatch(device, self.time_ns, (column,), lost=tuple(self._lost))
 
 
 class EventStream:
@@ -80,7 +86,7 @@ class EventStream:
         """Points of a subscription are reported, anew or for the first time: refresh their conditions."""
         self._due.setdefault(subscription, set()).update(points)
 
-    async def take(self, subscription: int, lists: Iterable[Any], emit: Emit) -> None:
+    async def take(self, subscription: int, lists: Iterable[Any], since_ns: int, emit: Emit) -> None:
         """Report the events of one notification.
 
         On cancellation what was not reported of conditions is told by the next refresh.
@@ -88,9 +94,10 @@ class EventStream:
         Args:
             subscription: the server's number.
             lists: the library's EventFieldLists.
+            since_ns: what the server had to say until then has come.
             emit: as of ``Session.run``.
         """
-        readings = _Readings(self._clock.now_ns())
+        readings = _Readings(self._clock.now_ns(), since_ns)
         for fields in lists:
             event = decode(fields.EventFields or (), self._services.namespaces)
             await self._take(subscription, int(fields.ClientHandle), event, readings)
@@ -131,6 +138,7 @@ class EventStream:
         elif kind == QUEUE_OVERFLOW:
             self.overflows += 1
             self.begin(subscription, [point])
+            readings.lose(point)
             readings.add(point, to_text("EventQueueOverflowEventType", event.fields), OVERFLOW, event.time_ns)
         else:
             name = await self._name(event.type_id)

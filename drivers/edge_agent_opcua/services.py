@@ -106,7 +106,8 @@ class Services:
             profile: the configured one.
         """
         ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
-        told = await self.client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
+        read = partial(self.client.uaclient.read_attributes, attr=ua.AttributeIds.Value)
+        told = await self._reads.each(ids, read)
         namespaces, reads, calls, manufacturer, product = (
             value.Value.Value if value.Value is not None else None for value in told
         )

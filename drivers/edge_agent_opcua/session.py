@@ -243,7 +243,7 @@ class OpcUaSession:
         if told.event_lists:
             with whole_session(self._url, "reading events"):
                 events = [fields for fields in event_fields(told) if fields.ClientHandle in subscription.reported]
-            await self._events.take(subscription.number, events, emit)
+            await self._events.take(subscription.number, events, since_ns, emit)
         with whole_session(self._url, "reading a notification"):
             columns = self._decoder.changes(time_ns, told.changes, frozenset(subscription.reported))
         if columns:

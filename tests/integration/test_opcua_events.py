@@ -18,7 +18,7 @@ from edge_agent.current import DeviceCurrent, DevicePhase
 from edge_agent.driver import Device, WriteOutcome
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.metrics import Metrics
-from edge_agent.model import PointTable, Quality, ReadingBatch, ReadingClass
+from edge_agent.model import LossReason, Lost, PointTable, Quality, ReadingBatch, ReadingClass
 from edge_agent.registry import Registry
 from edge_agent.testing.conformance import check_device
 from edge_agent.testing.eventually import eventually
@@ -227,6 +227,9 @@ async def test_a_queue_that_overflowed_is_counted_and_what_is_missing_asked_for(
         assert collected.session.overflows == 1
     overflow = [reading for _, reading in collected.all if "EventQueueOverflowEventType" in reading.value]
     assert [reading.status for reading in overflow] == [OVERFLOW]
+    lost = [each for batch in collected.batches for each in batch.lost]
+    assert [(each.points, each.reason, each.readings) for each in lost] == [((0,), LossReason.OVERFLOW, 1)]
+    assert 0 < lost[0].t_last_ns - lost[0].t_first_ns < 10e9
 
 
 async def test_events_flow_beside_data_and_cost_no_other_point(server: OpcUaServer) -> None:
@@ -257,7 +260,9 @@ async def test_under_the_supervisor_a_loss_is_told_once_and_the_alarm_that_it_co
         "points: [{name: alarms, node: i=2253, events: alarms}]}\n"
     )
     options = (await asyncio.to_thread(load, tmp_path / "config.yaml", Registry())).devices[0]
-    clock, collected = SystemClock(), Collected(options.config.unpack())
+    config = options.config.unpack()
+    assert isinstance(config, OpcUaDevice)
+    clock, collected, losses = SystemClock(), Collected(config), list[Lost]()
     current = DeviceCurrent(options.table, clock)
 
     async def keep(table: PointTable, batch: ReadingBatch) -> None:
@@ -265,7 +270,14 @@ async def test_under_the_supervisor_a_loss_is_told_once_and_the_alarm_that_it_co
         await collected.emit(batch)
 
     supervisor = DeviceSupervisor(
-        options, FakeContext("cnc", clock), keep, current, clock=clock, metrics=Metrics(), random=lambda: 0.1
+        options,
+        FakeContext("cnc", clock),
+        keep,
+        lambda _table, lost: losses.append(lost),
+        current,
+        clock=clock,
+        metrics=Metrics(),
+        random=lambda: 0.1,
     )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(supervisor.run())
@@ -288,6 +300,7 @@ async def test_under_the_supervisor_a_loss_is_told_once_and_the_alarm_that_it_co
     ]
     assert [text.get("active") for text in texts] == [None, True, None, False, None]
     assert texts[-1] == {"event_type": "InSync", "retained": 0}
+    assert [(lost.points, lost.reason) for lost in losses] == [((0,), LossReason.OUTAGE)]
 
 
 async def test_a_device_with_events_conforms(server: OpcUaServer) -> None:

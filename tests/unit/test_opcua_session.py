@@ -49,7 +49,7 @@ class FakeServer:
         self.notifications: list[Any] = []
         self.acknowledged: list[list[int]] = []
 
-    async def read_attributes(self, node_ids: Sequence[Any], _attribute: object) -> list[Any]:
+    async def read_attributes(self, node_ids: Sequence[Any], attr: object) -> list[Any]:
         assert node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray
         told = (self.namespaces, 0, None, "Maker", self.product)
         return [ua.DataValue(ua.Variant(one)) for one in told[: len(node_ids)]]

@@ -33,11 +33,13 @@ const options = {
     folders: 0, // folders Folder.0 … of folderSize variables each
     folderSize: 0,
     continuations: 0, // browse continuation points of a session; 0: no limit
+    described: {}, // variables besides, see described.js
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
     ...JSON.parse(process.argv[2] || "{}"),
 };
 
 const addAlarms = require("./alarms.js");
+const addDescribed = require("./described.js");
 const addWritable = require("./writable.js");
 
 const load = createRequire(path.join(options.modules, "package.json"));
@@ -132,6 +134,7 @@ function addVariables(addressSpace) {
     addChanging(add);
     addFolders(namespace, folder);
     addWritable(namespace, folder, { DataType, StatusCodes, Variant, VariantArrayType });
+    addDescribed(namespace, folder, options.described, { DataType, StatusCodes, Variant, VariantArrayType });
 }
 
 function addSinumerik(addressSpace) {
