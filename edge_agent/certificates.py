@@ -25,6 +25,7 @@ class CertificateEntry:
 
     Attributes:
         fingerprint: SHA-256 of its DER form, hexadecimal.
+        thumbprint: SHA-1 of it, which many servers show instead; for the eye only.
         application_uri: empty if it names none.
         is_authority: it vouches for the certificates that it issued.
         is_revoked: an authority of the store has taken it back.
@@ -33,6 +34,7 @@ class CertificateEntry:
 
     standing: CertificateStanding
     fingerprint: str
+    thumbprint: str
     subject: str
     issuer: str
     application_uri: str

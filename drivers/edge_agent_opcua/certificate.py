@@ -1,16 +1,26 @@
 """One certificate: reading it from files and the wire, and what it says about itself."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from edge_agent.errors import DeviceUnavailableError
 
 SUFFIXES = frozenset({".der", ".pem", ".crt", ".cer"})
+_UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+    TypeError,
+)  # and ValueError
+MAX_CHAIN = 5
+MAX_SHOWN = 200  # characters of a name
 MAX_FILE_BYTES = 2**20  # a bundle of authorities may be long; a certificate is not
 
 
@@ -19,9 +29,20 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def thumbprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-1 of the DER form, hexadecimal: what OPC 10000-4 §7.3 calls so, and many servers show."""
+    return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - to compare by eye what a server shows
+
+
 def name_of(certificate: x509.Certificate) -> str:
     """Return subject and fingerprint, for messages."""
-    return f"{certificate.subject.rfc4514_string()} (SHA-256 {fingerprint(certificate)})"
+    return f"{visible(certificate.subject.rfc4514_string())} (SHA-256 {fingerprint(certificate)})"
+
+
+def visible(text: str) -> str:
+    """Return what somebody out there wrote so that it can stand in a message: short, and steering no terminal."""
+    cut = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
 
 
 def der_of(certificate: x509.Certificate) -> bytes:
@@ -58,30 +79,37 @@ def has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bo
         return False
     try:
         certificate.verify_directly_issued_by(authority)
-    except (InvalidSignature, TypeError, ValueError):
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
         return False
     return True
 
 
 def rsa_bits(certificate: x509.Certificate) -> int:
     """Return the length of the key; 0 if it is not RSA."""
-    try:
-        key = certificate.public_key()
-    except (TypeError, ValueError):
-        return 0
+    key = certificate.public_key()
     return key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
 
 
-def leaf(chain_der: bytes) -> x509.Certificate:
-    """Return the first certificate of a chain as servers send it: DER after DER (OPC 10000-6 §6.2.6).
+def chain(chain_der: bytes) -> list[x509.Certificate]:
+    """Return the certificates that a server sends: its own, then those of its authorities, DER after DER.
+
+    OPC 10000-6 §6.2.6. What comes after ``MAX_CHAIN`` of them, or cannot be read, is left out.
 
     Raises:
-        ValueError: it is not a certificate.
+        ValueError: the first one is not a certificate.
     """
-    length = (
-        int.from_bytes(chain_der[2:4], "big") + 4
-    )  # certificates are between 256 and 65,535 bytes: 30 82 hi lo
-    return x509.load_der_x509_certificate(chain_der[:length])
+    found: list[x509.Certificate] = []
+    while not found or (chain_der and len(found) < MAX_CHAIN):
+        # Certificates are between 256 and 65,535 bytes: 30 82 hi lo.
+        length = int.from_bytes(chain_der[2:4], "big") + 4
+        try:
+            found += _read_through(x509.load_der_x509_certificate, chain_der[:length])
+        except ValueError:
+            if not found:
+                raise
+            break
+        chain_der = chain_der[length:]
+    return found
 
 
 def files_in(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
@@ -107,8 +135,8 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     content = content_of(path)
     try:
         if b"-----BEGIN" in content:
-            return x509.load_pem_x509_certificates(content)
-        return [x509.load_der_x509_certificate(content)]
+            return _read_through(x509.load_pem_x509_certificates, content)
+        return _read_through(x509.load_der_x509_certificate, content)
     except ValueError as exc:
         raise DeviceUnavailableError(f"{path} is not a certificate: {exc}") from exc
 
@@ -162,6 +190,29 @@ def check_time(certificate: x509.Certificate, now: datetime, whose: str, remedy:
             f"{whose} is valid from {since:%Y-%m-%d} only: {name_of(certificate)}; "
             f"is the clock of this gateway right ({now:%Y-%m-%d})? Otherwise {remedy}"
         )
+
+
+def _read_through(
+    load: Callable[[bytes], x509.Certificate | list[x509.Certificate]], content: bytes
+) -> list[x509.Certificate]:
+    """Return certificates of which every part can be read; the library reads most parts when they are asked for.
+
+    Raises:
+        ValueError: some part cannot be read: nobody that means well has made it.
+    """
+    try:
+        loaded = load(content)
+        certificates = loaded if isinstance(loaded, list) else [loaded]
+        for certificate in certificates:
+            for name in (certificate.subject, certificate.issuer):
+                name.rfc4514_string()
+            certificate.public_key()
+            certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018 - read
+            for extension in certificate.extensions:
+                extension.value  # noqa: B018 - read
+    except _UNREADABLE as exc:
+        raise ValueError(f"a part of the certificate cannot be read: {exc}") from exc
+    return certificates
 
 
 def _names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:

@@ -25,7 +25,7 @@ from cryptography import x509
 
 from edge_agent.driver import Context
 from edge_agent.errors import DeviceUnavailableError, DriverError
-from edge_agent_opcua.certificate import der_of, leaf
+from edge_agent_opcua.certificate import chain, der_of
 from edge_agent_opcua.config import OpcUaDevice, SecurityMode, SecurityPolicy
 from edge_agent_opcua.own import REMEDY, Identity
 from edge_agent_opcua.plan import session_timeout_s
@@ -151,9 +151,10 @@ async def _secure(
                 f"{config.url} does not offer {config.security_policy.value} with {config.security_mode.value}: "
                 f"enable it on the server, which offers {_offered(offers)}"
             )
-        server = leaf(offer.ServerCertificate)
+        shown = chain(offer.ServerCertificate or b"")
         server_uri = str(offer.Server.ApplicationUri)
-    await _judge(server, server_uri, config, context, credentials)
+    await _judge(shown, server_uri, config, context, credentials)
+    server = shown[0]
     _tell_expiries(context, server, credentials, identity)
     client.application_uri = identity.application_uri
     with whole_session(config.url, "preparing the secure channel"):
@@ -167,15 +168,22 @@ async def _secure(
 
 
 async def _judge(
-    server: x509.Certificate, server_uri: str, config: OpcUaDevice, context: Context, credentials: Credentials
+    shown: Sequence[x509.Certificate],
+    server_uri: str,
+    config: OpcUaDevice,
+    context: Context,
+    credentials: Credentials,
 ) -> None:
     """Raise unless the server may be talked to; one that nobody knows is kept for a person to look at."""
     now = _now(context)
     try:
-        check_server(server, server_uri, config, credentials.trusted, now)
-    except UntrustedError:
+        check_server(shown, server_uri, config, credentials.trusted, now)
+    except UntrustedError as exc:
         where = f"{config.id} {config.url}"
-        await asyncio.to_thread(TrustList(context.directory).reject, server, where, now)
+        try:
+            await asyncio.to_thread(TrustList(context.directory).reject, shown[0], where, now)
+        except DeviceUnavailableError as unkept:
+            raise UntrustedError(f"{exc}, with a file of it, for it could not be kept here: {unkept}") from exc
         raise
 
 

@@ -4,6 +4,7 @@ Nothing is trusted unless it is listed: a server's own certificate, or that of a
 are read anew for each session, so that what was changed needs no restart.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,12 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from edge_agent.errors import DeviceUnavailableError
-from edge_agent_opcua.certificate import check_time, fingerprint, hosts, leaf, name_of, rsa_bits, uris
+from edge_agent_opcua.certificate import check_time, fingerprint, hosts, name_of, rsa_bits, uris, visible
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.own import Identity, OwnCertificates, load_identity
 from edge_agent_opcua.trust import Trusted, TrustList
 
-__all__ = ["Credentials", "Identity", "UntrustedError", "check_server", "leaf", "load_credentials"]
+__all__ = ["Credentials", "Identity", "UntrustedError", "check_server", "load_credentials"]
 
 KEY_BITS = range(2048, 4097)  # of every policy that we have (OPC 10000-7)
 _OWN = "make a new one and renew `certificate:`"
@@ -68,12 +69,12 @@ def load_credentials(config: OpcUaDevice, directory: Path, now: datetime) -> Cre
 
 
 def check_server(
-    server: x509.Certificate, server_uri: str, config: OpcUaDevice, trusted: Trusted, now: datetime
+    shown: Sequence[x509.Certificate], server_uri: str, config: OpcUaDevice, trusted: Trusted, now: datetime
 ) -> None:
     """Return if the server may be talked to (OPC 10000-4 §6.1.3).
 
     Args:
-        server: the certificate that it shows.
+        shown: the certificate that it shows, and those of its authorities, if it shows them.
         server_uri: the application URI that it claims.
         config: the address, and whether another application's certificate is accepted.
         trusted: whom we trust.
@@ -83,31 +84,33 @@ def check_server(
         UntrustedError: it is not on the trust list.
         DeviceUnavailableError: revoked, not valid now, too weak, or another application's certificate.
     """
-    issued = trusted.authorities_of(server)
+    server, *others = shown
     is_listed = server in trusted.certificates
-    if not is_listed and not issued:
+    path = trusted.path(server, others)
+    if not is_listed and not path:
         raise UntrustedError(
             f"the certificate of the server is not trusted: {name_of(server)}; compare the fingerprint with the "
             f"server's own display, then run: edge-agent opcua trust add CONFIG {fingerprint(server)[:16]}"
         )
-    if trusted.is_revoked(server):
-        raise DeviceUnavailableError(
-            f"the certificate of the server was revoked by its authority: {name_of(server)}; {_RENEW}"
-        )
+    for one in (server, *path):
+        if trusted.is_revoked(one, others):
+            raise DeviceUnavailableError(
+                f"the certificate of the server was revoked by its authority: {name_of(one)}; {_RENEW}"
+            )
     check_time(server, now, "the certificate of the server", _RENEW)
-    if not is_listed:
-        longest = max(issued, key=lambda one: one.not_valid_after_utc)
-        check_time(longest, now, "the certificate of the authority that vouches for the server", "renew it")
+    for one in () if is_listed else path:
+        check_time(one, now, "the certificate of the authority that vouches for the server", "renew it")
     if rsa_bits(server) not in KEY_BITS:
         raise DeviceUnavailableError(
             f"the key of the server is not RSA with 2048 to 4096 bits, which the policy wants: {name_of(server)}; "
             f"{_RENEW}"
         )
     if server_uri not in uris(server) and not config.insecure_server_uri:
-        named = ", ".join(uris(server)) or "none"
+        named = visible(", ".join(uris(server)) or "none")
         raise DeviceUnavailableError(
             f"the certificate of the server belongs to another application: it names {named}, the server says "
-            f"{server_uri}: {name_of(server)}; {_RENEW}, or write `insecure_server_uri: true` if you accept that"
+            f"{visible(server_uri)}: {name_of(server)}; {_RENEW}, or write `insecure_server_uri: true` if you "
+            "accept that"
         )
     host = (urlsplit(config.url).hostname or "").lower()
     if not is_listed and host not in hosts(server):

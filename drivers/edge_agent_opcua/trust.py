@@ -37,9 +37,26 @@ class Trusted:
         """Return the trusted authorities that have issued ``certificate``."""
         return [one for one in self.certificates if one != certificate and has_issued(one, certificate)]
 
-    def is_revoked(self, certificate: x509.Certificate) -> bool:
-        """Return whether the authority that issued ``certificate`` has taken it back."""
-        signers = self.authorities_of(certificate)
+    def path(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        """Return the authorities that vouch for ``certificate``, up to one that is trusted; none if there is none.
+
+        Args:
+            certificate: of a server, or of an authority that is not trusted itself.
+            others: authorities that are known and not trusted; they count if a trusted one vouches for them.
+        """
+        trusted = self.authorities_of(certificate)
+        if trusted:
+            return [max(trusted, key=lambda one: one.not_valid_after_utc)]
+        for number, other in enumerate(others):
+            if has_issued(other, certificate):
+                above = self.path(other, [*others[:number], *others[number + 1 :]])
+                if above:
+                    return [other, *above]
+        return []
+
+    def is_revoked(self, certificate: x509.Certificate, others: Sequence[x509.Certificate] = ()) -> bool:
+        """Return whether an authority that issued ``certificate`` has taken it back; ``others`` as in ``path``."""
+        signers = [*self.authorities_of(certificate), *(one for one in others if has_issued(one, certificate))]
         return any(
             one.issuer == certificate.issuer
             and one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None

@@ -63,7 +63,7 @@ def trust_list(
     )
     if any(entry.standing.value == "rejected" for entry in entries):
         typer.echo(
-            "To trust one: compare its whole fingerprint (--json) with what the server itself shows, then\n"
+            "To trust one: compare its whole fingerprint (--json) with what the server shows, then\n"
             f"edge-agent opcua trust add {config} FINGERPRINT",
             err=True,
         )
@@ -137,7 +137,8 @@ def _tell(what: str, entry: "CertificateEntry", *, as_json: bool) -> None:
     table.show(
         ("certificate", what),
         (
-            ("fingerprint", _in_groups(entry.fingerprint)),
+            ("SHA-256", _in_groups(entry.fingerprint)),
+            ("SHA-1", _in_groups(entry.thumbprint)),
             ("subject", entry.subject),
             ("issuer", entry.issuer),
             ("application", entry.application_uri),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from typer.testing import CliRunner
 
 from edge_agent.cli import main
@@ -77,6 +78,7 @@ def test_a_refused_server_is_shown_trusted_and_taken_off(refused: Path) -> None:
     (entry,) = listed(refused)
     assert entry["standing"] == "rejected"
     assert entry["fingerprint"] == FINGERPRINT
+    assert entry["thumbprint"] == SHOWN.certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - as shown
     assert entry["subject"] == "CN=urn:example:cnc"
     assert entry["application_uri"] == "urn:example:cnc"
     assert entry["seen"] == ["2027-01-02T00:00:00Z cnc-07 opc.tcp://192.0.2.1:4840"]

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from edge_agent.errors import DeviceUnavailableError
-from edge_agent_opcua.certificate import leaf
+from edge_agent_opcua.certificate import chain
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.security import UntrustedError, check_server, load_credentials
 from edge_agent_opcua.trust import Trusted
@@ -27,7 +27,7 @@ def config(url: str = "opc.tcp://127.0.0.1", **keys: Any) -> OpcUaDevice:
 
 def judge(shown: Pair, *trusted: Pair, uri: str = URI, now: datetime = NOW, **keys: Any) -> None:
     certificates = Trusted(tuple(pair.certificate for pair in trusted))
-    check_server(shown.certificate, uri, config(**keys), certificates, now)
+    check_server([shown.certificate], uri, config(**keys), certificates, now)
 
 
 def revocations(authority: Pair, *revoked: Pair, signed_by: Pair | None = None) -> x509.CertificateRevocationList:
@@ -102,7 +102,7 @@ def test_an_authority_of_the_same_name_with_another_key_vouches_for_nobody() -> 
 def test_what_its_authority_has_revoked_is_refused_also_if_it_is_listed() -> None:
     trusted = Trusted((AUTHORITY.certificate, ISSUED.certificate), (revocations(AUTHORITY, ISSUED),))
     with pytest.raises(DeviceUnavailableError, match="was revoked by its authority"):
-        check_server(ISSUED.certificate, URI, config(), trusted, NOW)
+        check_server([ISSUED.certificate], URI, config(), trusted, NOW)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,47 @@ def test_what_its_authority_has_revoked_is_refused_also_if_it_is_listed() -> Non
 def test_a_revocation_list_counts_for_what_is_on_it_if_its_authority_signed_it(
     revoked: x509.CertificateRevocationList,
 ) -> None:
-    check_server(ISSUED.certificate, URI, config(), Trusted((AUTHORITY.certificate,), (revoked,)), NOW)
+    check_server([ISSUED.certificate], URI, config(), Trusted((AUTHORITY.certificate,), (revoked,)), NOW)
 
 
-def test_the_first_certificate_of_a_chain_counts() -> None:
-    assert leaf(SERVER.der + AUTHORITY.der) == SERVER.certificate
+def test_a_chain_is_read_as_far_as_it_can_be() -> None:
+    both = [SERVER.certificate, AUTHORITY.certificate]
+    assert chain(SERVER.der + AUTHORITY.der) == both
+    assert chain(SERVER.der + AUTHORITY.der + b"\x30\x82\x00\x01\x00") == both
+    assert len(chain(SERVER.der * 100)) < 10
+
+
+MIDDLE = make_certificate("urn:example:middle", key=4, is_authority=True, issuer=AUTHORITY)
+BELOW = make_certificate(URI, key=1, issuer=MIDDLE)
+
+
+def test_an_authority_that_the_server_shows_counts_if_a_listed_one_vouches_for_it() -> None:
+    shown, trusted = [BELOW.certificate, MIDDLE.certificate], Trusted((AUTHORITY.certificate,))
+    check_server(shown, URI, config(), trusted, NOW)
+    with pytest.raises(UntrustedError):
+        check_server(shown[:1], URI, config(), trusted, NOW)
+    with pytest.raises(UntrustedError):
+        check_server(shown, URI, config(), Trusted((SERVER.certificate,)), NOW)
+
+
+@pytest.mark.parametrize("revoked", [revocations(AUTHORITY, MIDDLE), revocations(MIDDLE, BELOW)])
+def test_what_is_revoked_on_the_way_is_refused(revoked: x509.CertificateRevocationList) -> None:
+    trusted = Trusted((AUTHORITY.certificate,), (revoked,))
+    with pytest.raises(DeviceUnavailableError, match="was revoked"):
+        check_server([BELOW.certificate, MIDDLE.certificate], URI, config(), trusted, NOW)
+
+
+def test_a_shown_authority_out_of_its_time_is_refused() -> None:
+    late = make_certificate("urn:example:middle", key=4, is_authority=True, issuer=AUTHORITY, days=(-10, -1))
+    with pytest.raises(DeviceUnavailableError, match="authority that vouches for the server has expired"):
+        check_server([BELOW.certificate, late.certificate], URI, config(), Trusted((AUTHORITY.certificate,)), NOW)
+
+
+def test_what_a_certificate_says_steers_no_terminal() -> None:
+    hostile = make_certificate("urn:\x1b[31m", key=1)
+    with pytest.raises(UntrustedError) as told:
+        judge(hostile)
+    assert str(told.value).isprintable()
 
 
 def test_credentials_are_read_from_files(tmp_path: Path) -> None:
