@@ -56,7 +56,9 @@ class Conditions:
         is_severe = not isinstance(severity, int) or severity >= wanted.severity_min
         if not event.condition:
             return is_severe and not wanted.is_of_conditions
-        key = self._prefixes[point] + event.condition
+        key = (
+            self._prefixes[point] + event.condition.encode(errors="backslashreplace").decode()
+        )  # as a file can hold
         told = {"event_type": event_type, **event.fields}
         told.pop("event_id", None)  # some servers make a new one for each refresh
         seen = self._seen.get(point)

@@ -6,13 +6,12 @@ from typing import Any
 from asyncua import ua
 
 from edge_agent.errors import PointRejectedError
-from edge_agent_opcua.encode import BOOLEAN, NodeType
+from edge_agent_opcua.binary import BuiltIn
+from edge_agent_opcua.encode import NodeType
 
 MAX_DEPTH = 32  # of data types below one another
 
 _IDS, _ATTRIBUTES = ua.ObjectIds, ua.AttributeIds
-_INT32 = 6
-_FIRST_ABSTRACT = 22  # up to here a data type of namespace 0 is a built-in one: OPC 10000-6 §5.1.2
 _ABSTRACT = frozenset({_IDS.BaseDataType, _IDS.Number, _IDS.Integer, _IDS.UInteger})
 _TEXTS = ("EnumStrings", "EnumValues", "FalseState", "TrueState")  # OPC 10000-3 §8.14, OPC 10000-8 §5.3.3
 
@@ -68,10 +67,10 @@ async def _built_in(service: Any, data_type: Any) -> int | None:
     for _ in range(MAX_DEPTH):
         if data_type.NamespaceIndex == 0 and isinstance(data_type.Identifier, int):
             if data_type.Identifier == _IDS.Enumeration:
-                return _INT32
+                return BuiltIn.INT32
             if data_type.Identifier in _ABSTRACT:
                 return None
-            if 0 < data_type.Identifier <= _FIRST_ABSTRACT:
+            if 0 < data_type.Identifier <= BuiltIn.EXTENSION_OBJECT:
                 return int(data_type.Identifier)
         above = await _browse(service, [data_type], ua.BrowseDirection.Inverse, _IDS.HasSubtype)
         if not above:
@@ -82,13 +81,13 @@ async def _built_in(service: Any, data_type: Any) -> int | None:
 
 async def _texts(service: Any, nodes: Sequence[Any], built_in: int) -> tuple[tuple[int, str], ...]:
     """Return the texts of the numbers of a variable or data type, if it has any."""
-    if built_in > 9:  # noqa: PLR2004 - UInt64: what comes after it is no whole number
+    if built_in > BuiltIn.UINT64:
         return ()
     found = {name: node for name, node in (await properties(service, nodes)).items() if name in _TEXTS}
     if not found:
         return ()
     told = dict(zip(found, await read_values(service, list(found.values())), strict=True))
-    if built_in == BOOLEAN:
+    if built_in == BuiltIn.BOOLEAN:
         states = [(0, told.get("FalseState")), (1, told.get("TrueState"))]
         return tuple((number, text.Text or "") for number, text in states if isinstance(text, ua.LocalizedText))
     if isinstance(told.get("EnumValues"), list):

@@ -9,8 +9,9 @@ from asyncua import ua
 
 from edge_agent.driver import WriteOutcome, WriteResult
 from edge_agent.errors import DeviceUnavailableError, DriverError, PointRejectedError
+from edge_agent_opcua.binary import BuiltIn
 from edge_agent_opcua.config import OpcUaDevice
-from edge_agent_opcua.encode import LOCALIZED_TEXT, Encoded, NodeType, Value, encode, is_same
+from edge_agent_opcua.encode import Encoded, NodeType, Value, encode, is_same
 from edge_agent_opcua.node_types import type_of_variable
 from edge_agent_opcua.session import OpcUaSession
 from edge_agent_opcua.translation import FOREIGN, explain, one_exchange, plain_cancellation, status_of
@@ -103,7 +104,7 @@ class OpcUaWriter:
         if status is not None and status.is_bad():
             return WriteResult(WriteOutcome.UNKNOWN, f"the server took it; reading it back gave {status.name}")
         got = told.Value.Value if told.Value is not None else None
-        got = got.Text if isinstance(got, ua.LocalizedText) else got
+        got = _plain(got)
         if not is_same(node.built_in, sent, got):
             return WriteResult(WriteOutcome.FAILED, f"the server took {sent!r} and holds {got!r}")
         return WriteResult(WriteOutcome.DONE)
@@ -123,8 +124,18 @@ async def ready_to_send(session: OpcUaSession) -> None:
 
 def variant(node: NodeType, value: Encoded) -> Any:
     """Return the library's value of exactly the node's type."""
-    content = ua.LocalizedText(str(value)) if node.built_in == LOCALIZED_TEXT else value
-    return ua.Variant(content, ua.VariantType(node.built_in))
+    content = _texts(value) if node.built_in == BuiltIn.LOCALIZED_TEXT else value
+    return ua.Variant(content, ua.VariantType(node.built_in), is_array=node.is_array)
+
+
+def _texts(value: Encoded) -> Any:
+    return list(map(_texts, value)) if isinstance(value, list) else ua.LocalizedText(str(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value.Text if isinstance(value, ua.LocalizedText) else value
 
 
 def why_not(error: BaseException) -> tuple[WriteOutcome, str]:

@@ -44,6 +44,9 @@ TYPES: list[tuple[str, list[Any]]] = [
     ("Any", [65535]),
     ("State", ["Open", 2]),
     ("Switch", ["On", False]),
+    ("Array", ["[-1.5,1e300]", "[3.0,4.0]"]),
+    ("Texts", ['["主轴",""]', "[]"]),
+    ("Matrix", ["[[1,2],[3,4]]"]),
 ]
 
 
@@ -92,7 +95,8 @@ async def test_what_is_written_is_what_is_read(server: OpcUaServer, name: str, v
         ("Write.State", "Ajar", "'Ajar' is none of ['Closed', 'Open', 'Moving']"),
         ("Write.State", 3, "3 is no value of the enumeration"),
         ("Write.Switch", "on", "'on' is none of ['Off', 'On']"),
-        ("Write.Array", 1.0, "arrays cannot be written"),
+        ("Write.Array", 1.0, "1.0 is no array"),
+        ("Write.Array", '[1, "x"]', "'x' is not a number"),
         ("Nowhere", 1, "does not tell what the node takes: BadNodeIdUnknown"),
     ],
 )

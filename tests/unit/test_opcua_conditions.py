@@ -110,6 +110,14 @@ def test_what_was_told_outlives_the_agent_as_long_as_the_point_is_the_same() -> 
     assert len(other) == 2
 
 
+def test_a_condition_whose_id_is_no_text_is_kept_all_the_same() -> None:
+    state: dict[str, str] = {}
+    refreshed(conditions(state), event("ns=1;s=\udc80"))
+    ((key, text),) = state.items()
+    assert (key + text).encode()
+    assert refreshed(conditions(state), event("ns=1;s=\udc80")) == ([False], [])
+
+
 def test_what_is_kept_is_bounded() -> None:
     state: dict[str, str] = {}
     known = conditions(state)

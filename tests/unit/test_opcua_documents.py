@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
-import yaml
+import pytest
 
 import edge_agent_opcua
+from edge_agent.config import load
 from edge_agent.driver import DeviceModel, PointModel
+from edge_agent.registry import Registry
+from edge_agent.testing.fakes import FakeContext
+from edge_agent_opcua import DRIVER
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.event import FIELDS, TYPES
 from edge_agent_opcua.plan import EVENT_QUEUE
-from edge_agent_opcua.point import OpcUaPoint
+from edge_agent_opcua.point import Events, Mode, OpcUaPoint
 from edge_agent_opcua.profiles import PROFILES
 
 FOLDER = Path(edge_agent_opcua.__file__).parent
@@ -17,21 +21,40 @@ SAMPLE = (FOLDER / "sample.yaml").read_text()
 README = (FOLDER / "README.md").read_text()
 
 
-def test_the_sample_is_valid() -> None:
-    (device,) = yaml.safe_load(SAMPLE.replace("!credential ", ""))["devices"]
-    assert OpcUaDevice.model_validate(device).user == "edge"
+@pytest.fixture
+def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[OpcUaDevice]:
+    for device in ("cnc-07", "robot-06"):
+        (tmp_path / f"{device}-password").write_text("secret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    devices = [device.config.unpack() for device in load(FOLDER / "sample.yaml", Registry()).devices]
+    return [device for device in devices if isinstance(device, OpcUaDevice)]
 
 
-def test_the_readme_shows_the_sample() -> None:
-    assert f"```yaml\n{SAMPLE}```" in README
+def test_the_sample_is_valid_and_has_every_key(sample: list[OpcUaDevice]) -> None:
+    written = {key for device in sample for key in device.model_fields_set}
+    assert OpcUaDevice.model_fields.keys() - DeviceModel.model_fields.keys() <= written
+    of_points = {key for device in sample for point in device.points for key in point.model_fields_set}
+    assert OpcUaPoint.model_fields.keys() - PointModel.model_fields.keys() <= of_points
 
 
-def test_every_key_is_told() -> None:
-    keys = (OpcUaDevice.model_fields.keys() - DeviceModel.model_fields.keys()) | (
-        OpcUaPoint.model_fields.keys() - PointModel.model_fields.keys()
-    )
-    for key in keys:
-        assert f"`{key}" in README or f"{key}:" in SAMPLE, f"{key} is in no table and not in the sample"
+def test_the_sample_shows_each_way_to_collect(sample: list[OpcUaDevice]) -> None:
+    modes = {point.mode or device.mode for device in sample for point in device.points}
+    assert modes == set(Mode)
+    assert {point.events for device in sample for point in device.points} == {None, *Events}
+    for device in sample:
+        created = DRIVER.create(FakeContext(device.id), device)
+        assert sorted({*created.polled, *created.reported}) == list(range(len(device.points)))
+
+
+def test_the_readme_shows_the_first_device_of_the_sample() -> None:
+    shown = README.split("```yaml\n")[1].split("```")[0]
+    assert shown in SAMPLE
+    assert "cnc-07" in shown
+
+
+def test_every_key_of_a_device_is_told() -> None:
+    for key in OpcUaDevice.model_fields.keys() - DeviceModel.model_fields.keys():
+        assert f"`{key}" in README or f"{key}:" in README, f"{key} is not told"
 
 
 def test_every_key_of_a_subscription_is_in_a_table() -> None:

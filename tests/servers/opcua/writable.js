@@ -49,6 +49,12 @@ module.exports = function addWritable(namespace, folder, { DataType, StatusCodes
     add("Write.Array", DataType.Double, undefined, { valueRank: 1, arrayDimensions: [2] }).setValueFromSource({
         dataType: DataType.Double, arrayType: VariantArrayType.Array, value: [1, 2],
     });
+    add("Write.Texts", DataType.LocalizedText, undefined, { valueRank: 1, arrayDimensions: [0] }).setValueFromSource({
+        dataType: DataType.LocalizedText, arrayType: VariantArrayType.Array, value: [],
+    });
+    add("Write.Matrix", DataType.Int32, undefined, { valueRank: 2, arrayDimensions: [2, 2] }).setValueFromSource({
+        dataType: DataType.Int32, arrayType: VariantArrayType.Matrix, dimensions: [2, 2], value: [0, 0, 0, 0],
+    });
     add("ReadOnly", DataType.Double, 1, { accessLevel: "CurrentRead", userAccessLevel: "CurrentRead" });
     add("NotYours", DataType.Double, 1, { userAccessLevel: "CurrentRead" });
 
