@@ -1,4 +1,4 @@
-"""The simulator with RTU frames, on a serial line and as a gateway, before the agent's own driver."""
+"""The simulator with RTU and ASCII frames, on a serial line and as a gateway, before the agent's own driver."""
 
 import asyncio
 import os
@@ -19,6 +19,7 @@ from edge_agent.testing.eventually import eventually
 from edge_agent_modbus.rtu import crc
 from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.simulator.framing import RtuFraming
 from edge_agent_modbus.simulator.serial import SerialLine
 from tests.servers.modbus_device import read_all, read_once, unit_on, words
 from tests.servers.simulated_modbus import Simulated, simulated, simulated_device
@@ -38,15 +39,15 @@ Place = dict[str, Any]
 Served = Callable[..., AbstractAsyncContextManager[tuple[Simulated, Place]]]
 
 
-@pytest.fixture(params=["rtu", "rtu_over_tcp"])
+@pytest.fixture(params=["rtu", "rtu_over_tcp", "ascii", "ascii_over_tcp"])
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Served:
     """Take the keys of each device; give the running devices and where they are."""
-    is_serial = request.param == "rtu"
-    line = {"port": str(tmp_path / "line"), "baud_rate": 115_200, "parity": "none"}
+    is_serial = request.param in {"rtu", "ascii"}
+    line = {"port": str(tmp_path / "line"), "baud_rate": 115_200, "parity": "none", "data_bits": 8}
 
     @asynccontextmanager
     async def serve(*devices: dict[str, Any], points: Points = POINTS) -> AsyncIterator[tuple[Simulated, Place]]:
-        wire: Place = {"serial": line} if is_serial else {"transport": "rtu_over_tcp"}
+        wire: Place = {"transport": request.param, **({"serial": line} if is_serial else {})}
         async with simulated(*(simulated_device(points, **wire, **keys) for keys in devices)) as server:
             yield server, wire if is_serial else {**wire, "host": "127.0.0.1", "port": server.ports[0]}
 
@@ -175,7 +176,7 @@ async def test_one_address_has_one_kind_of_frames() -> None:
     with pytest.raises(ExceptionGroup) as refused:
         async with simulated(*devices):
             pass
-    assert refused.group_contains(SimulationError, match="d and e are both at .*RTU frames")
+    assert refused.group_contains(SimulationError, match="d and e are both at .* tcp and rtu frames")
 
 
 async def test_answers_take_the_time_of_the_line(tmp_path: Path) -> None:
@@ -188,6 +189,8 @@ async def test_answers_take_the_time_of_the_line(tmp_path: Path) -> None:
 
 async def test_what_is_no_request_is_for_nobody(served: Served) -> None:
     request = bytes.fromhex("010300000004")
+    rtu = (b"\0\xff" * 200, request + b"\0\0", b"\x01\x10", request + crc(request))
+    ascii_ = (b"\0\xff" * 200, b":010300000004F9\r\n", b":01x\r\n", b"::010300000004F8\r\n")
     async with served({}) as (server, place):
         opened = os.open(place["serial"]["port"], os.O_RDWR | os.O_NOCTTY) if "serial" in place else None
         if opened is None:
@@ -195,8 +198,8 @@ async def test_what_is_no_request_is_for_nobody(served: Served) -> None:
             send: Callable[[bytes], object] = writer.write
         else:
             send = lambda data: os.write(opened, data)  # noqa: E731 - as short as the other one
-        for noise in (b"\0\xff" * 200, request + b"\0\0", b"\x01\x10", request + crc(request)):
-            send(noise)
+        for said in ascii_ if place["transport"].startswith("ascii") else rtu:
+            send(said)
             await asyncio.sleep(0.06)  # a silence, which ends frames
         await eventually(lambda: server.details(SimulationEventKind.REQUEST) == ["unit 1 FC3 holding 0..3"])
         if opened is None:
@@ -231,7 +234,9 @@ async def test_names_in_dev_are_left_to_the_system() -> None:
 
 
 def test_names_in_dev_are_not_taken() -> None:
-    line = SerialLine(SerialModel(port="/dev/no-such-port"), (), Simulation(SystemClock(), lambda _: None))
+    line = SerialLine(
+        SerialModel(port="/dev/no-such-port"), RtuFraming, (), Simulation(SystemClock(), lambda _: None)
+    )
     try:
         assert line.open().startswith("/dev/pts/")
         assert not Path("/dev/no-such-port").is_symlink()

@@ -1,7 +1,7 @@
 """What an integrator writes of a simulated Modbus device: what can be read, how it moves, what goes wrong."""
 
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -21,7 +21,7 @@ def _check_object(text: str) -> str:
     return text
 
 
-_OF_TCP, _OF_RTU = {"transaction", "header"}, {"check"}  # what can be garbled there only
+_OF_TCP, _OF_LINES = {"transaction", "header"}, {"check"}  # what can be garbled there only
 _SAMPLE = Moment(0.0, 1_790_000_000_000_000_000)  # in 2026: some forms of time begin in 2000
 
 
@@ -73,15 +73,17 @@ class SimulatedDevice(ModbusDevice):
     points: Sequence[SimulatedPoint] = Field(min_length=1, max_length=65535, description="What can be read.")
 
     @property
-    def has_rtu_frames(self) -> bool:
-        """Whether frames are as on a serial line."""
-        return self.kind in {"rtu", "rtu_over_tcp"}
+    def frames(self) -> Literal["tcp", "rtu", "ascii"]:
+        """What frames look like."""
+        return "rtu" if self.kind.startswith("rtu") else "ascii" if self.kind.startswith("ascii") else "tcp"
 
     @model_validator(mode="after")
     def _check_faults(self) -> Self:
+        if self.kind == "udp":
+            raise ValueError("transport: udp cannot be simulated; tcp can")
         for fault in self.faults:
             if isinstance(fault, Drop) and self.serial is not None:
                 raise ValueError("fault drop: a serial line has no connection; take silence or reboot")
-            if isinstance(fault, Garble) and fault.what in (_OF_TCP if self.has_rtu_frames else _OF_RTU):
+            if isinstance(fault, Garble) and fault.what in (_OF_LINES if self.frames == "tcp" else _OF_TCP):
                 raise ValueError(f"fault {fault}: has no meaning with transport: {self.kind}")
         return self

@@ -40,7 +40,7 @@ async def converse(
         unit = units.get(asked.unit)
         answer = framing.nobody(asked) if unit is None else unit.answer(asked.pdu)
         frame = framing.frame(asked, answer)
-        await clock.sleep(answer.delay_s + line_s(len(asked.pdu) + len(frame)))
+        await clock.sleep(answer.delay_s + line_s(asked.size_bytes + len(frame)))
         match answer.fault:
             case Drop() | Reboot():
                 return answer.fault

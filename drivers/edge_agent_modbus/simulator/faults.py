@@ -111,7 +111,7 @@ class Garble(_Fault):
     kind: Literal["garble"]
     what: Literal["count", "function", "unit", "transaction", "header", "check"] = Field(
         description="count: the byte count contradicts the length; function: another function code; unit: another "
-        "unit; on TCP transaction: another transaction id; header: no Modbus at all; in RTU check: a wrong one."
+        "unit; on TCP transaction: another transaction id; header: no Modbus at all; else check: a wrong one."
     )
 
     def __str__(self) -> str:

@@ -1,10 +1,11 @@
-"""Requests from the bytes of a wire, and answers to them: Modbus TCP, and RTU as it is on a serial line.
+"""Requests from the bytes of a wire, and answers to them: Modbus TCP, RTU and ASCII.
 
-Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b §3.1.3, MODBUS over Serial Line V1.02 §2.5.1.
+Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b §3.1.3, MODBUS over Serial Line V1.02 §2.5.
 """
 
 import asyncio
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +26,11 @@ _COUNT_AT = {15: 6, 16: 6, 23: 10}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came."""
+    """A request as it came, and how many bytes that were."""
 
     unit: int
     pdu: bytes
+    size_bytes: int
     transaction: int = 0
 
 
@@ -59,7 +61,7 @@ class TcpFraming:
         transaction, protocol, length, unit = _HEADER.unpack(await reader.readexactly(_HEADER.size))
         if protocol != 0 or not 2 <= length <= _LONGEST:  # noqa: PLR2004 - unit and function at least
             raise asyncio.IncompleteReadError(b"", None)
-        return Asked(unit, await reader.readexactly(length - 1), transaction)
+        return Asked(unit, await reader.readexactly(length - 1), _HEADER.size + length - 1, transaction)
 
     def frame(self, asked: Asked, answer: Answer) -> bytes:
         if answer.pdu is None:
@@ -92,14 +94,14 @@ class RtuFraming:
             frame = self._received[:size]
             if size and len(frame) == size and crc(frame[:-2]) == frame[-2:]:
                 self._received = self._received[size:]
-                return Asked(frame[0], frame[1:-2])
+                return Asked(frame[0], frame[1:-2], len(frame))
             try:
                 async with asyncio.timeout(_SILENCE_S if self._received else None):
                     data = await reader.read(_CHUNK_BYTES)
             except TimeoutError:
                 frame, self._received = self._received, b""
                 if len(frame) >= _SHORTEST and crc(frame[:-2]) == frame[-2:]:  # of a function of unknown size
-                    return Asked(frame[0], frame[1:-2])
+                    return Asked(frame[0], frame[1:-2], len(frame))
                 continue
             if not data:
                 raise asyncio.IncompleteReadError(self._received, None)
@@ -108,20 +110,57 @@ class RtuFraming:
     def frame(self, asked: Asked, answer: Answer) -> bytes:
         if answer.pdu is None:
             return b""
-        unit, spoilt = asked.unit, 0
-        match answer.fault:
-            case Garble(what="unit"):
-                unit ^= 0x80
-            case Garble(what="check"):
-                spoilt = 0x10
-            case _:
-                pass
-        body = bytes([unit]) + answer.pdu
+        body, spoilt = _body(asked, answer)
         first, second = crc(body)
         return body + bytes([first ^ spoilt, second])
 
     def nobody(self, asked: Asked) -> Answer:  # noqa: ARG002 - nobody looks into it
         return Answer(None)
+
+
+class AsciiFraming:
+    """Characters between a colon and an end of line; anything else is for nobody."""
+
+    async def receive(self, reader: asyncio.StreamReader) -> Asked:
+        while True:
+            try:
+                line = await reader.readuntil(b"\r\n")
+            except asyncio.LimitOverrunError as exc:
+                await reader.readexactly(exc.consumed)
+                continue
+            _, _, digits = line[:-2].rpartition(b":")
+            try:
+                data = bytes.fromhex(digits.decode("ascii"))
+            except ValueError:
+                continue
+            if len(data) > 2 and not sum(data) & 0xFF:  # noqa: PLR2004 - unit, function, check
+                return Asked(data[0], data[1:-1], len(digits) + 3)
+
+    def frame(self, asked: Asked, answer: Answer) -> bytes:
+        if answer.pdu is None:
+            return b""
+        body, spoilt = _body(asked, answer)
+        check = -sum(body) & 0xFF ^ spoilt
+        return b":%s\r\n" % (body + bytes([check])).hex().upper().encode()
+
+    def nobody(self, asked: Asked) -> Answer:  # noqa: ARG002 - nobody looks into it
+        return Answer(None)
+
+
+FRAMINGS: dict[str, Callable[[], Framing]] = {"tcp": TcpFraming, "rtu": RtuFraming, "ascii": AsciiFraming}
+
+
+def _body(asked: Asked, answer: Answer) -> tuple[bytes, int]:
+    """Return unit and PDU, and what its check is spoilt by."""
+    unit, spoilt = asked.unit, 0
+    match answer.fault:
+        case Garble(what="unit"):
+            unit ^= 0x80
+        case Garble(what="check"):
+            spoilt = 0x10
+        case _:
+            pass
+    return bytes([unit]) + (answer.pdu or b""), spoilt
 
 
 def _request_bytes(received: bytes) -> int:

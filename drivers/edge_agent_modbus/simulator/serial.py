@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tty
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,18 +12,24 @@ from edge_agent.simulating import Simulation
 from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.simulator.conversation import converse
 from edge_agent_modbus.simulator.faults import Reboot
-from edge_agent_modbus.simulator.framing import RtuFraming
+from edge_agent_modbus.simulator.framing import Framing
 from edge_agent_modbus.simulator.unit import Unit
 
 _CHUNK_BYTES = 4096
-_CHECK_AND_UNIT_BYTES = 3
 
 
 class SerialLine:
     """One line and the units on it. Answers take as long as the line's baud rate says."""
 
-    def __init__(self, settings: SerialModel, units: Sequence[Unit], simulation: Simulation) -> None:
+    def __init__(
+        self,
+        settings: SerialModel,
+        framing: Callable[[], Framing],
+        units: Sequence[Unit],
+        simulation: Simulation,
+    ) -> None:
         self._settings = settings
+        self._framing = framing
         self._units = {unit.number: unit for unit in units}
         self._simulation = simulation
         self._is_on = True
@@ -63,7 +69,7 @@ class SerialLine:
         loop.add_reader(self._near, self._receive, reader)
         try:
             while True:
-                fault = await converse(reader, self, RtuFraming(), self._units, clock, self._line_s)
+                fault = await converse(reader, self, self._framing(), self._units, clock, self._line_s)
                 if isinstance(fault, Reboot):
                     self._is_on = False
                     await clock.sleep(fault.down)
@@ -97,5 +103,4 @@ class SerialLine:
             reader.feed_data(data)
 
     def _line_s(self, size_bytes: int) -> float:
-        characters = size_bytes + _CHECK_AND_UNIT_BYTES
-        return characters * self._settings.character_bits / self._settings.baud_rate
+        return size_bytes * self._settings.character_bits / self._settings.baud_rate

@@ -2,16 +2,15 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 from edge_agent.errors import SimulationError
 from edge_agent.simulating import Simulation, SimulationEventKind
 from edge_agent_modbus.dialer import peer_name
-from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.simulator.config import SimulatedDevice
-from edge_agent_modbus.simulator.framing import RtuFraming, TcpFraming
+from edge_agent_modbus.simulator.framing import FRAMINGS, Framing
 from edge_agent_modbus.simulator.serial import SerialLine
 from edge_agent_modbus.simulator.tcp import TcpAddress
 from edge_agent_modbus.simulator.unit import Unit
@@ -44,14 +43,16 @@ async def serve(devices: Sequence[SimulatedDevice], simulation: Simulation) -> N
 
 
 def _lines(devices: Sequence[SimulatedDevice], simulation: Simulation) -> list[tuple[SerialLine, Sequence[Unit]]]:
-    groups: dict[str, tuple[SerialModel, list[Unit]]] = {}
+    groups: dict[str, list[SimulatedDevice]] = {}
     for device in devices:
         if device.serial is not None:
-            _, units = groups.setdefault(device.serial.port, (device.serial, []))
-            units.append(Unit(device, simulation))
-    for port, (_, units) in groups.items():
-        _check_units(port, units)
-    return [(SerialLine(settings, units, simulation), units) for settings, units in groups.values()]
+            groups.setdefault(device.serial.port, []).append(device)
+    lines: list[tuple[SerialLine, Sequence[Unit]]] = []
+    for port, group in groups.items():
+        framing, units = _units(port, group, simulation)
+        if (settings := group[0].serial) is not None:
+            lines.append((SerialLine(settings, framing, units, simulation), units))
+    return lines
 
 
 def _addresses(
@@ -64,17 +65,24 @@ def _addresses(
     places = _places(groups, simulation)
     addresses: list[tuple[TcpAddress, Sequence[Unit]]] = []
     for key, group in groups.items():
-        first = group[0]
-        for device in group:
-            if device.has_rtu_frames is not first.has_rtu_frames:
-                raise SimulationError(
-                    f"{first.id} and {device.id} are both at {peer_name(*key)}, and one alone has RTU frames"
-                )
-        units = [Unit(device, simulation) for device in group]
-        _check_units(peer_name(*key), units)
-        framing = RtuFraming if first.has_rtu_frames else TcpFraming
+        framing, units = _units(peer_name(*key), group, simulation)
         addresses.append((TcpAddress(*places[key], framing, units, simulation), units))
     return addresses
+
+
+def _units(
+    place: str, group: Sequence[SimulatedDevice], simulation: Simulation
+) -> tuple[Callable[[], Framing], list[Unit]]:
+    """Return the framing of a line or address and the units there, if they get on with each other."""
+    first = group[0]
+    for device in group:
+        if device.frames != first.frames:
+            raise SimulationError(
+                f"{first.id} and {device.id} are both at {place}, with {first.frames} and {device.frames} frames"
+            )
+    units = [Unit(device, simulation) for device in group]
+    _check_units(place, units)
+    return FRAMINGS[first.frames], units
 
 
 def _places(
