@@ -1,4 +1,4 @@
-"""Every folder in tests/cases/modbus that has a configuration, against a device in C over each wire.
+"""Every folder in tests/cases/modbus that has a configuration, on each wire, to devices in C and simulated ones.
 
 A case is three files:
 
@@ -15,11 +15,12 @@ A case is three files:
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -32,12 +33,15 @@ from edge_agent.driver import Request
 from edge_agent.errors import ConfigError, ExchangeError
 from edge_agent.model import Quality
 from edge_agent.registry import Registry
+from edge_agent.simulating import SimulationEventKind
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.simulator.config import SimulatedDevice
 from tests.servers.modbus_bus import libmodbus_line
 from tests.servers.modbus_device import values
-from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
+from tests.servers.modbus_server import libmodbus_server
+from tests.servers.simulated_modbus import Simulated, simulated, simulated_device
 
 FOLDER = Path(__file__).parents[1] / "cases" / "modbus"
 CASES = sorted(path.parent for path in FOLDER.glob("*/config.yaml"))
@@ -88,31 +92,118 @@ def _name(value: object) -> object:
     return Quality(value).name if isinstance(value, int) and value >> 31 == 1 else value
 
 
+class Server(Protocol):
+    """What units were asked."""
+
+    def requests(self) -> list[tuple[int, int, int, int]]:
+        """Return the requests so far: unit, function, address, count."""
+        ...
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the devices of a case are, as keys of their configuration."""
 
     keys: Mapping[str, Any]
-    server: LibmodbusServer
+    server: Server
 
 
-@contextmanager
-def over_tcp(_units: Sequence[int], **options: Any) -> Iterator[Place]:
+Wire = Callable[[Sequence[int], Path, dict[str, Any]], AbstractAsyncContextManager[Place]]
+"""Takes units, a folder and ``server_options``."""
+FAST = 4_000_000  # baud: a gap costs as little as on TCP, so plans are the same
+
+
+@asynccontextmanager
+async def libmodbus_tcp(_units: Sequence[int], _folder: Path, options: dict[str, Any]) -> AsyncIterator[Place]:
     with libmodbus_server(**options) as server:
         yield Place({"host": "127.0.0.1", "port": server.port}, server)
 
 
-@contextmanager
-def over_rtu(units: Sequence[int], **options: Any) -> Iterator[Place]:
+@asynccontextmanager
+async def libmodbus_rtu(units: Sequence[int], _folder: Path, options: dict[str, Any]) -> AsyncIterator[Place]:
     with libmodbus_line(units, **options) as line:
-        fast = {**line.keys["serial"], "baud_rate": 4_000_000}  # a gap costs as little as on TCP: the same plans
-        yield Place({"serial": fast}, line.server)
+        yield Place({"serial": {**line.keys["serial"], "baud_rate": FAST}}, line.server)
 
 
-@contextmanager
-def over_rtu_through_a_gateway(units: Sequence[int], **options: Any) -> Iterator[Place]:
+@asynccontextmanager
+async def libmodbus_rtu_over_tcp(
+    units: Sequence[int], _folder: Path, options: dict[str, Any]
+) -> AsyncIterator[Place]:
     with libmodbus_line(units, over_tcp=True, **options) as line:
         yield Place(line.keys, line.server)
+
+
+@asynccontextmanager
+async def simulated_tcp(units: Sequence[int], _folder: Path, options: dict[str, Any]) -> AsyncIterator[Place]:
+    async with simulated(*(simulated_unit(unit, options) for unit in units)) as server:
+        yield Place({"host": "127.0.0.1", "port": server.ports[0]}, Told(server))
+
+
+@asynccontextmanager
+async def simulated_rtu(units: Sequence[int], folder: Path, options: dict[str, Any]) -> AsyncIterator[Place]:
+    serial = {"port": str(folder / "line"), "baud_rate": FAST, "parity": "none"}
+    async with simulated(*(simulated_unit(unit, options, serial=serial) for unit in units)) as server:
+        yield Place({"serial": serial}, Told(server))
+
+
+@asynccontextmanager
+async def simulated_ascii_over_tcp(
+    units: Sequence[int], _folder: Path, options: dict[str, Any]
+) -> AsyncIterator[Place]:
+    keys = {"transport": "ascii_over_tcp"}
+    async with simulated(*(simulated_unit(unit, options, **keys) for unit in units)) as server:
+        yield Place({"host": "127.0.0.1", "port": server.ports[0], **keys}, Told(server))
+
+
+@dataclass(frozen=True)
+class Told:
+    """The requests that a simulation told of."""
+
+    simulation: Simulated
+
+    def requests(self) -> list[tuple[int, int, int, int]]:
+        told = []
+        for text in self.simulation.details(SimulationEventKind.REQUEST):
+            unit, function, first, last = map(int, re.findall(r"\d+", text))
+            told.append((unit, function, first, last - first + 1))
+        return told
+
+
+def simulated_unit(unit: int, options: dict[str, Any], **keys: Any) -> SimulatedDevice:
+    """Return a unit that holds and does what ``libmodbus_server`` would by these options."""
+    words = {
+        (function, first + place): word
+        for (number, function, first), body in options["registers"].items()
+        if number == unit
+        for place, (word,) in enumerate(struct.iter_unpack(">H", body))
+    }
+    own: dict[Table, Callable[[int], int]] = {
+        Table.COIL: lambda address: bool((address // 3 + unit) & 1),
+        Table.DISCRETE: lambda address: not (address // 3 + unit) & 1,
+        Table.HOLDING: lambda address: words.get((3, address), (1000 * unit + address) % 65536),
+        Table.INPUT: lambda address: words.get((4, address), (1000 * unit + address + 30000) % 65536),
+    }
+    points = [
+        {
+            table.word: address,
+            **({} if table.has_bits else {"type": "uint16"}),
+            "signal": {"shape": "constant", "value": value(address)},
+        }
+        for table, value in own.items()
+        for address in range(320 if table is Table.HOLDING else 40)
+    ]
+    names = {table.value: table.word for table in Table}
+    faults: list[dict[str, Any]] = [
+        {"kind": "exception", "code": 2, "at": f"{names[function]} {first}..{last}"}
+        for number, function, first, last in options["illegal"]
+        if number == unit
+    ]
+    if unit in options["exceptions"]:
+        faults.append({"kind": "exception", "code": options["exceptions"][unit]})
+    if unit in options["silent"]:
+        faults.append({"kind": "silence"})
+    most = {"max_registers": options["most"][unit]} if unit in options["most"] else {}
+    return simulated_device(points, id=f"unit-{unit}", unit=unit, faults=faults, **most, **keys)
 
 
 def server_options(case: Path) -> dict[str, Any]:
@@ -152,25 +243,24 @@ def configured(case: Path, keys: Mapping[str, Any], folder: Path) -> tuple[Devic
     return tuple(load(path, Registry()).devices)
 
 
-WIRES: dict[str, Callable[..., AbstractContextManager[Place]]] = {
-    "tcp": over_tcp,
-    "rtu": over_rtu,
-    "rtu_over_tcp": over_rtu_through_a_gateway,
-}
+WIRES: list[Wire] = [
+    libmodbus_tcp, libmodbus_rtu, libmodbus_rtu_over_tcp, simulated_tcp, simulated_rtu,
+    simulated_ascii_over_tcp,
+]  # fmt: skip
 
 
-@pytest.fixture(params=list(WIRES.values()), ids=list(WIRES))
+@pytest.fixture(params=WIRES, ids=[wire.__name__ for wire in WIRES])
 async def served(
     request: pytest.FixtureRequest, case: Path, tmp_path: Path
-) -> AsyncIterator[tuple[LibmodbusServer, tuple[DeviceOptions, ...]]]:
+) -> AsyncIterator[tuple[Server, tuple[DeviceOptions, ...]]]:
     document = yaml.safe_load((case / "config.yaml").read_text())
     units = sorted({device.get("unit", 1) for device in document["devices"]})
-    with request.param(units, **server_options(case)) as place:
+    async with request.param(units, tmp_path, server_options(case)) as place:
         yield place.server, await asyncio.to_thread(configured, case, place.keys, tmp_path)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if (case / "server.yaml").exists()], ids=_folder_name)
-async def test_case(case: Path, served: tuple[LibmodbusServer, tuple[DeviceOptions, ...]]) -> None:
+async def test_case(case: Path, served: tuple[Server, tuple[DeviceOptions, ...]]) -> None:
     server, options = served
     expected: dict[str, Any] = yaml.safe_load((case / "expected.yaml").read_text())
     lines = Lines()
@@ -194,7 +284,7 @@ def test_case_of_a_configuration_that_is_refused(case: Path, tmp_path: Path) -> 
         assert part in str(problem)
 
 
-async def _cycle(devices: list[CaseDevice], server: LibmodbusServer, expected: dict[str, Any]) -> int:
+async def _cycle(devices: list[CaseDevice], server: Server, expected: dict[str, Any]) -> int:
     """Read every device once; return how many requests that took."""
     before, readings, planned = len(server.requests()), dict[str, Any](), list[bytes]()
     for device in devices:

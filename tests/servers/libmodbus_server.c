@@ -138,7 +138,7 @@ static int serve_line(void)
         modbus_t *ctx = modbus_new_rtu(stations[i].path, 115200, 'N', 8, 1);
         if (ctx == NULL || modbus_set_slave(ctx, stations[i].unit) == -1 || modbus_connect(ctx) == -1)
             return 1;
-        modbus_set_byte_timeout(ctx, 0, 5000);      /* half a frame ends here */
+        modbus_set_byte_timeout(ctx, 0, 20000);     /* half a frame ends here */
         modbus_set_response_timeout(ctx, 0, 1000);  /* slept before some exceptions */
         mapping(stations[i].unit);
         if (pthread_create(&thread, NULL, serve_station, ctx) != 0)

@@ -55,8 +55,8 @@ async def ascii_gateway(units: Sequence[int] = (1,), host: str = "127.0.0.1") ->
 @asynccontextmanager
 async def ascii_line(units: Sequence[int] = (1,)) -> AsyncIterator[dict[str, Any]]:
     """Serve at the other end of a pseudo-terminal; yield the keys of a device there."""
-    with bus(1) as line:
-        server = ModbusSerialServer(_devices(units), framer=FramerType.ASCII, port=line.stations[0])
+    with bus() as line:
+        server = ModbusSerialServer(_devices(units), framer=FramerType.ASCII, port=line.stations[1])
         async with _served(server):
             serial = {"port": line.client, "parity": "none", "data_bits": 8}  # a pseudo-terminal has no other
             yield {"serial": serial, "transport": "ascii"}
