@@ -1,6 +1,9 @@
 """Files of the certificate store: complete or not there, and readable for the agent whoever wrote them."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import DeviceUnavailableError
@@ -45,6 +48,26 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as exc:
         raise DeviceUnavailableError(f"cannot remove {path}: {exc.strerror}") from exc
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one thread or process at a time be inside, for one ``folder``; waits for its turn.
+
+    Raises:
+        DeviceUnavailableError: the disk or the rights do not allow it.
+    """
+    try:
+        make_folder(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    except OSError as exc:
+        raise DeviceUnavailableError(f"cannot use {folder}: {exc.strerror}") from exc
+    try:
+        _give_to_owner_of(folder, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:

@@ -5,12 +5,8 @@ and keeps the one before it: a server that does not trust the new one yet is sti
 that trust can be given server by server while readings flow.
 """
 
-import fcntl
-import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent_opcua.certificate import check_time, der_of, load_certificates, load_private_key, uris
-from edge_agent_opcua.files import PRIVATE, make_folder, write
+from edge_agent_opcua.files import PRIVATE, locked, write
 
 KEY_BITS = 2048  # every policy takes it, and so does every server (OPC 10000-7: 2048 to 4096)
 VALID_FOR = timedelta(days=5 * 365)
@@ -84,7 +80,7 @@ class OwnCertificates:
         Raises:
             DeviceUnavailableError: it cannot be made or read; nothing is ever replaced that cannot be read.
         """
-        with self._locked():
+        with locked(self._folder):
             known = self.all()
             if not known or _ends(known[0]) - now < RENEW_BEFORE:
                 known.insert(0, self._make(now, known))
@@ -95,7 +91,7 @@ class OwnCertificates:
 
     def renew(self, now: datetime) -> Identity:
         """Make a new pair, whatever is there, and return it; errors as ``usable``."""
-        with self._locked():
+        with locked(self._folder):
             return self._make(now, self.all())
 
     def all(self) -> list[Identity]:
@@ -132,20 +128,6 @@ class OwnCertificates:
         write(self._folder / f"key-{number}.pem", key_pem, PRIVATE)
         write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
         return load_identity(certificate_file, self._folder / f"key-{number}.pem")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one thread or process at a time make a pair."""
-        try:
-            make_folder(self._folder)
-            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as exc:
-            raise DeviceUnavailableError(f"cannot use {self._folder}: {exc.strerror}") from exc
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def _ends(identity: Identity) -> datetime:

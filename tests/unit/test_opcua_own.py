@@ -1,3 +1,4 @@
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ from cryptography import x509
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent_opcua.certificate import hosts, rsa_bits, uris
 from edge_agent_opcua.own import RENEW_BEFORE, VALID_FOR, Identity, OwnCertificates
+from edge_agent_opcua.store import Store
+from tests.servers.opcua.certificates import make_certificate
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 
@@ -98,6 +101,17 @@ def test_a_power_cut_between_key_and_certificate_leaves_nothing_that_counts(own:
     (again,) = own.usable(NOW)
     assert again != made
     assert own.usable(NOW) == [again]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_beside_the_agent_belongs_to_the_agent(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    store = Store(tmp_path / "drivers" / "opcua")
+    store.own()
+    store.trust(str(make_certificate("urn:example:cnc", key=1).write(tmp_path / "given", "server")[0]))
+    made = [tmp_path / "drivers", *(tmp_path / "drivers").rglob("*")]
+    assert len(made) == 8
+    assert {path.stat().st_uid for path in made} == {65534}
 
 
 def test_a_disk_that_takes_no_files_is_told(tmp_path: Path) -> None:
