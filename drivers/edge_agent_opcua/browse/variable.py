@@ -43,12 +43,10 @@ class Variable:
     @property
     def hindrance(self) -> str:
         """Why it cannot be a point."""
-        access, rank = _plain(self.access), _plain(self.rank)
+        access = _plain(self.access)
         variant = self.value.Value
         if isinstance(access, int) and not access & _CURRENT_READ:
             return "it may not be read"
-        if (isinstance(rank, int) and rank >= 0) or (variant is not None and variant.is_array):
-            return "it is an array"
         if variant is not None and variant.VariantType in _STRUCTURES:
             return "it is a structure"
         return ""
