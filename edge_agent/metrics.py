@@ -48,6 +48,9 @@ class Metrics:
             "Readings that a device lost before the agent had them, at least.",
             device,
         )
+        self.backfilled = counter(
+            "backfilled_readings_total", "Readings fetched from a device's history after an outage.", device
+        )
         self.driver_crashes = counter("driver_crashes_total", "Unexpected exceptions out of a driver.", device)
         self.last_reading = gauge("last_reading_timestamp_seconds", "Time of the last reading.", device)
         self.certificate_expires = gauge(

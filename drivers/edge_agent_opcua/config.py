@@ -109,6 +109,9 @@ class OpcUaDevice(DeviceModel):
         description="A node that it cannot report now is tried again after this, then later each time, "
         "at most `bad_node_retry`.",
     )
+    backfill: bool = Field(
+        default=True, description="After an outage, fetch what the server kept of it, where it keeps a history."
+    )
     keep_alive: Duration = Field(
         default=5.0, ge=0.1, description="A server with nothing to report says so this often; silence is a loss."
     )

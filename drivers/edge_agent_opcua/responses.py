@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from edge_agent_opcua.binary import MalformedError, Reader, Structure
 
 # Nodes of the binary encodings (OPC 10000-6 annex A, NodeIds.csv).
-READ_RESPONSE, PUBLISH_RESPONSE = 634, 829
+READ_RESPONSE, PUBLISH_RESPONSE, HISTORY_READ_RESPONSE = 634, 829, 667
+HISTORY_DATA = 658
 DATA_CHANGE, EVENTS, STATUS_CHANGE = 811, 916, 820
 
 
@@ -23,6 +24,24 @@ class Values:
 
     def __len__(self) -> int:
         return self.count
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPart:
+    """A HistoryReadResult (OPC 10000-4 §5.11.3.2).
+
+    Attributes:
+        more: what to ask with for what follows; None or empty: nothing does.
+    """
+
+    status: int
+    more: bytes | None
+    values: Values | None
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the server gives nothing."""
+        return bool(self.status >> 31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,18 @@ def read_values(reader: Reader) -> Values:
     """Read what follows the header of a ReadResponse."""
     count = reader.count(1)
     return Values(reader.data, reader.at, count)
+
+
+def history_parts(reader: Reader) -> list[HistoryPart]:
+    """Read what follows the header of a HistoryReadResponse: a result for each node."""
+    return [_history_part(reader) for _ in range(reader.count(4 + 4 + 3))]
+
+
+def _history_part(reader: Reader) -> HistoryPart:
+    status, more, data = reader.uint32(), reader.byte_string(), reader.structure()
+    if data.type_id.identifier != HISTORY_DATA or data.type_id.namespace_index or data.body is None:
+        return HistoryPart(status, more, None)
+    return HistoryPart(status, more, read_values(Reader(data.body)))
 
 
 def notification(reader: Reader) -> Notification:

@@ -8,9 +8,10 @@ the outage is told before, with its own time.
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.model import Column
+from edge_agent_opcua.delivered import Delivered
 
 
 @dataclass(slots=True)
@@ -19,9 +20,15 @@ class Past:
 
     Attributes:
         heard_ns: what the server had to report until then has come, or its loss was told; 0 = nothing yet.
+        hole_ns: since then the server may have kept what was not told, and it is not fetched yet; 0 = no hole.
+        settled_ns: source time before which nothing is to be fetched: it was, or its loss was told.
+        delivered: what was told in the moments before.
     """
 
     heard_ns: int = 0
+    hole_ns: int = 0
+    settled_ns: int = 0
+    delivered: Delivered = field(default_factory=lambda: Delivered(0))
 
 
 class Resumption:

@@ -4,7 +4,8 @@ Each call may raise what ``translation.FOREIGN`` names; the caller says what tha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence, Sized
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Sized
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,14 +16,15 @@ from edge_agent.errors import ExchangeError
 from edge_agent_opcua import wire
 from edge_agent_opcua.event_filter import event_filter
 from edge_agent_opcua.node_id import NodeAddress
-from edge_agent_opcua.plan import Item
+from edge_agent_opcua.plan import Item, chunks
 from edge_agent_opcua.point import Discard, Trigger
 from edge_agent_opcua.profiles import AUTO, MAX_OPERATIONS, PROFILES, Profile, detect
-from edge_agent_opcua.responses import Notification, Values
+from edge_agent_opcua.responses import HistoryPart, Notification, Values
 from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, status_of, whole_session
 
 T = TypeVar("T", bound=Sized)
 
+HISTORY_NODES, HISTORY_VALUES = 20, 1000  # of one request
 RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
 
 _IDS = ua.ObjectIds
@@ -30,6 +32,8 @@ _SERVER_NODES = (
     _IDS.Server_NamespaceArray,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
+    _IDS.Server_ServerStatus_CurrentTime,
     _IDS.Server_ServerStatus_BuildInfo_ManufacturerName,
     _IDS.Server_ServerStatus_BuildInfo_ProductName,
 )
@@ -86,6 +90,7 @@ class Services:
         client: the library's, used by this session alone.
         namespaces: URIs, by index, as last learned.
         profile: what is known of the server.
+        ahead_ns: by how much the server's clock is ahead of ours, less the time that its answer took.
         renew_at_s: control time from which the channel's token is renewed.
     """
 
@@ -96,6 +101,8 @@ class Services:
         self._url = url
         self._clock = clock
         self._reads, self._items = Portion(), Portion()
+        self._history_nodes = HISTORY_NODES
+        self.ahead_ns = 0
         self._renewing = asyncio.Lock()
         self.renew_at_s = clock.monotonic_s() + RENEW_AFTER * client.secure_channel_timeout / 1e3
 
@@ -108,13 +115,15 @@ class Services:
         ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
         read = partial(self.client.uaclient.read_attributes, attr=ua.AttributeIds.Value)
         told = await self._reads.each(ids, read)
-        namespaces, reads, calls, manufacturer, product = (
+        namespaces, reads, calls, histories, now, manufacturer, product = (
             value.Value.Value if value.Value is not None else None for value in told
         )
         self.namespaces = namespaces if isinstance(namespaces, list) else []
         self.profile = PROFILES[detect(str(manufacturer), str(product)) if profile == AUTO else profile]
         self._reads.size = min(_limit(reads), self.profile.max_operations)
         self._items.size = min(_limit(calls), self.profile.max_operations)
+        self._history_nodes = min(_limit(histories), HISTORY_NODES)
+        self.ahead_ns = _ahead_ns(now, self._clock.now_ns())
 
     async def learn_namespaces(self) -> None:
         """Ask for the namespaces again: a server may have got more of them."""
@@ -127,6 +136,25 @@ class Services:
     async def read(self, operations: Sequence[bytes]) -> list[Values]:
         """Return the values that ``wire.value_of`` asks for: several answers, if it is too much for one."""
         return await self._reads.parts(operations, partial(wire.read, self.client.uaclient.session))
+
+    async def attributes(self, node_ids: Sequence[Any], attribute: Any) -> list[Any]:
+        """Return the library's DataValue of an attribute of each node."""
+
+        async def call(part: Sequence[Any]) -> Sequence[Any]:
+            values: Sequence[Any] = await self.client.uaclient.read_attributes(part, attribute)
+            return values
+
+        return await self._reads.each(node_ids, call)
+
+    def history_portions(self, points: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield ``points``, as many at a time as may be in one request for history."""
+        return chunks(points, self._history_nodes)
+
+    async def history(
+        self, nodes: Sequence[tuple[Any, bytes | None]], start: datetime, end: datetime
+    ) -> list[HistoryPart]:
+        """Return a part of the history of each node, each with what an answer before said that there is more."""
+        return await wire.history(self.client.uaclient.session, nodes, start, end, HISTORY_VALUES)
 
     async def monitor(self, subscription_id: int, items: Sequence[tuple[Item, Any]]) -> list[Any]:
         """Ask that items be reported, each with its node; return a MonitoredItemCreateResult for each."""
@@ -208,3 +236,10 @@ def _data_filter(item: Item) -> Any:
 def _limit(told: object) -> int:
     """Return an operation limit as the server tells it; 0, nothing or nonsense means that it tells none."""
     return min(told, MAX_OPERATIONS) if isinstance(told, int) and told > 0 else MAX_OPERATIONS
+
+
+def _ahead_ns(told: object, now_ns: int) -> int:
+    if not isinstance(told, datetime):
+        return 0
+    since = (told if told.tzinfo else told.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(microseconds=1) * 1000 - now_ns

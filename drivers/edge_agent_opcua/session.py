@@ -16,7 +16,7 @@ from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.driver import Context, Emit, Request
-from edge_agent.errors import DeviceUnavailableError, DriverError
+from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import Column, DeviceId, LossReason, Lost, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 from edge_agent_opcua.conditions import Conditions
@@ -25,6 +25,7 @@ from edge_agent_opcua.connection import drop, hang_up, open_connection
 from edge_agent_opcua.cross_check import CrossCheck
 from edge_agent_opcua.decode import OVERFLOW, Decoder
 from edge_agent_opcua.event_stream import EventStream
+from edge_agent_opcua.history import History
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
@@ -97,6 +98,12 @@ class OpcUaSession:
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = nodes
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
+        self._has_backfill = config.backfill
+        self._history = History(
+            self._device, config.url, self._services, self._decoder, past.delivered, clock, config.connect_timeout
+        )
+        self._unheard: set[int] = set()
+        self._is_heard = asyncio.Event()
         self._encoded: dict[int, bytes] = {}  # by point: what reads it
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
         self._revisions = Revisions([point.name for point in config.points])
@@ -121,12 +128,14 @@ class OpcUaSession:
             for point, status in (await self._monitor(subscription, publishing.items)).items():
                 self._retries.failed(point, status, now_s)
         checked = frozenset(self._checked_points)
-        items = [item for publishing in wanted for item in publishing.items if item.point in checked]
         slowest_s = max((publishing.interval_s for publishing in wanted), default=0.0)
-        sampling_s = max((item.sampling_s for item in items), default=0.0)
+        everything = [item for publishing in wanted for item in publishing.items]
+        sampling_s = max((item.sampling_s for item in everything), default=0.0)
         patience_s = CYCLES * (slowest_s + sampling_s) + self._margin_s
-        self._check = CrossCheck(items, self._check_interval_s, patience_s, now_s)
+        checked_items = [item for item in everything if item.point in checked]
+        self._check = CrossCheck(checked_items, self._check_interval_s, patience_s, now_s)
         self._wanted = wanted
+        self._past.delivered.window_ns = round(1e9 * patience_s)
 
     async def read(self, request: Request) -> ReadingBatch:
         points = [point for point in request.points if self._node_ids[point] is not None]
@@ -140,16 +149,19 @@ class OpcUaSession:
         return ReadingBatch(self._device, time_ns, columns)
 
     async def run(self, emit: Emit) -> None:
-        await self._resume(emit)
+        nodes, hole_ns = await self._resume(emit)
         await self._emit_statuses(emit, self._retries.statuses)
         self._begin_events(self._of_point)
         await self._events.refresh(emit)
         now_s = self._clock.monotonic_s()
+        self._unheard = set(self._subscriptions)
         for subscription in self._subscriptions.values():
             subscription.heard_s, subscription.heard_ns = now_s, self._asked_ns
         async with together(DriverError) as group:
             for number in self._subscriptions:
                 group.create_task(self._listen(emit), name=f"publish:{self._device}:{number}")
+            if nodes:
+                group.create_task(self._backfill(nodes, hole_ns, emit), name=f"backfill:{self._device}")
             await self._watch()
 
     async def close(self) -> None:
@@ -198,6 +210,8 @@ class OpcUaSession:
             async with self._handling:
                 began_s = self._clock.monotonic_s()
                 acknowledgements = await self._take(told, emit)
+                if not self._unheard:
+                    self._is_heard.set()
                 await self._try_again(emit)
                 await self._cross_check(emit)
                 await self._refresh_events(emit)
@@ -226,6 +240,7 @@ class OpcUaSession:
             raise DeviceUnavailableError(f"{self._url} has lost the subscription")
         time_ns = self._clock.now_ns()
         subscription.heard_s = self._clock.monotonic_s()
+        self._unheard.discard(subscription.number)
         lost = subscription.missed(told.sequence, is_keep_alive=told.is_keep_alive)
         since_ns, subscription.heard_ns = subscription.heard_ns, time_ns
         if lost:
@@ -252,18 +267,61 @@ class OpcUaSession:
             about = Lost(overflown, since_ns, time_ns, LossReason.OVERFLOW, len(overflown))
             columns = self._resumption.apply(columns, time_ns)
             refused = self._note_statuses(columns)
+            if self._has_backfill:
+                self._past.delivered.note(time_ns, columns)
             await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
         self._past.heard_ns = time_ns
         return [ua.SubscriptionAcknowledgement(subscription.number, told.sequence)]
 
-    async def _resume(self, emit: Emit) -> None:
-        """Say that changes since the session before may be missing; what holds comes with the first readings."""
-        points = tuple(self._of_point)
-        if self._past.heard_ns and points:
-            self._resumption.expect(self._variables(points), self._past.heard_ns, self._asked_ns)
-            told = Lost(points, self._past.heard_ns, self._asked_ns, LossReason.OUTAGE)
+    async def _resume(self, emit: Emit) -> tuple[Mapping[int, Any], int]:
+        """Say that changes since the session before may be missing; what holds comes with the first readings.
+
+        Returns:
+            The nodes, by point, of which the server may have kept what is missing, and since when.
+        """
+        points, past = tuple(self._of_point), self._past
+        nodes: dict[int, Any] = {}
+        if past.heard_ns and points:
+            self._resumption.expect(self._variables(points), past.heard_ns, self._asked_ns)
+            nodes = await self._with_history(points)
+            missing = tuple(point for point in points if point not in nodes)
+            if missing:
+                told = Lost(missing, past.hole_ns or past.heard_ns, self._asked_ns, LossReason.OUTAGE)
+                await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
+        if nodes:
+            past.hole_ns = past.hole_ns or past.heard_ns
+            past.delivered.hold(self._asked_ns)
+        else:
+            self._settle()
+        past.heard_ns = self._asked_ns
+        return nodes, past.hole_ns
+
+    async def _with_history(self, points: Iterable[int]) -> dict[int, Any]:
+        if not self._has_backfill:
+            return {}
+        nodes = {point: self._node_ids[point] for point in self._variables(points)}
+        nodes = {point: node_id for point, node_id in nodes.items() if node_id is not None}
+        try:
+            kept = await self._history.kept(nodes)
+        except ExchangeError:
+            return {}
+        return {point: nodes[point] for point in sorted(kept)}
+
+    async def _backfill(self, nodes: Mapping[int, Any], hole_ns: int, emit: Emit) -> None:
+        """Fetch what the server kept of the outage, after what it tells first, so that nothing comes twice."""
+        await self._is_heard.wait()
+        past, ahead_ns = self._past, self._services.ahead_ns
+        from_ns = max(hole_ns - past.delivered.window_ns + ahead_ns, past.settled_ns)
+        refused = await self._history.fetch(nodes, from_ns, self._asked_ns + ahead_ns, emit)
+        if refused:
+            told = Lost(tuple(sorted(refused)), hole_ns, self._asked_ns, LossReason.OUTAGE)
             await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
-        self._past.heard_ns = self._asked_ns
+        self._settle()
+
+    def _settle(self) -> None:
+        """Nothing is to be fetched of the time before this session."""
+        self._past.hole_ns, self._past.settled_ns = 0, self._asked_ns + self._services.ahead_ns
+        self._past.delivered.release()
 
     async def _try_again(self, emit: Emit) -> None:
         """Ask anew for the points that the server did not report, as far as it is time."""

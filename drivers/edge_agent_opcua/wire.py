@@ -6,18 +6,23 @@ an answer is handed over as it came (docs/adr/0003). Each call may raise what ``
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua import ua_binary
 
+from edge_agent.errors import ExchangeError
 from edge_agent_opcua.binary import Reader
 from edge_agent_opcua.responses import (
+    HISTORY_READ_RESPONSE,
     PUBLISH_RESPONSE,
     READ_RESPONSE,
+    HistoryPart,
     Notification,
     Values,
+    history_parts,
     notification,
     read_values,
     service_result,
@@ -79,6 +84,33 @@ async def publish(session: Any, acknowledgements: Sequence[Any]) -> Notification
     request = ua.PublishRequest()
     request.Parameters.SubscriptionAcknowledgements = list(acknowledgements)
     return notification(await _answer(session, request, PUBLISH_RESPONSE, 0))
+
+
+async def history(
+    session: Any, nodes: Sequence[tuple[Any, bytes | None]], start: datetime, end: datetime, most: int
+) -> list[HistoryPart]:
+    """Return raw values of nodes, oldest first (OPC 10000-11 §6.5.3).
+
+    Args:
+        session: the library's.
+        nodes: each with what an answer before said that there is more.
+        start: of the source times.
+        end: of the source times.
+        most: values of one node in one answer.
+    """
+    request = ua.HistoryReadRequest()
+    request.Parameters.HistoryReadDetails = ua.ReadRawModifiedDetails(
+        IsReadModified=False, StartTime=start, EndTime=end, NumValuesPerNode=most, ReturnBounds=False
+    )
+    request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+    request.Parameters.ReleaseContinuationPoints = False
+    request.Parameters.NodesToRead = [
+        ua.HistoryReadValueId(NodeId=node_id, ContinuationPoint=more) for node_id, more in nodes
+    ]
+    parts = history_parts(await _answer(session, request, HISTORY_READ_RESPONSE, None))
+    if len(parts) != len(nodes):
+        raise ExchangeError(f"the server answered {len(parts)} of {len(nodes)} operations")
+    return parts
 
 
 def event_fields(told: Notification) -> list[Any]:

@@ -15,6 +15,7 @@ class DeviceMetrics:
         self.losses = metrics.losses.labels(device)
         self.gaps = metrics.device_gaps.labels(device)
         self.lost_readings = metrics.device_lost.labels(device)
+        self.backfilled = metrics.backfilled.labels(device)
         self.crashes = metrics.driver_crashes.labels(device)
         self.exchanges = metrics.exchanges.labels(device)
         self.exchange_failures = metrics.exchange_failures.labels(device)

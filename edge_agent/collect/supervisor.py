@@ -18,9 +18,10 @@ from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.refusals import KEY as REFUSALS_KEY
 from edge_agent.collect.refusals import Refusals
 from edge_agent.collect.schedule import Schedule, by_interval, phase_of
+from edge_agent.collect.telling import Lose, Telling
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Concurrent, Context, Device, Remarking, Request, Session
+from edge_agent.driver import Concurrent, Context, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
@@ -28,8 +29,6 @@ from edge_agent.model import (
     Column,
     DataType,
     DeviceId,
-    LossReason,
-    Lost,
     PointTable,
     Quality,
     ReadingBatch,
@@ -43,16 +42,11 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 STABLE_AFTER_S = 10.0
 """A session that was shorter does not shorten the next pause: a device that drops each one is not stormed."""
-NAMED_IN_LOG = 5
 CRASHES_ALLOWED = 5
 CRASH_WINDOW_S = 3600.0
 
 Sink = Callable[[PointTable, ReadingBatch], Awaitable[None]]
 """Takes readings towards the outbox; waits while it cannot take more."""
-
-
-Lose = Callable[[PointTable, Lost], None]
-"""Takes note of what a device lost, for a gap record."""
 
 
 class DeviceSupervisor:
@@ -81,7 +75,6 @@ class DeviceSupervisor:
         self._options = options
         self._context = context
         self._sink = sink
-        self._lose = lose
         self._current = current
         self._clock = clock
         self._metrics = DeviceMetrics(metrics, options)
@@ -90,7 +83,6 @@ class DeviceSupervisor:
         self._all_points = tuple(range(len(options.table.points)))
         self._is_lost = False
         self._told_refused: set[int] = set()
-        self._told_remarks: set[str] = set()
         self._last_failure = ""
         self._last_quality = Quality.BAD_COMMUNICATION_ERROR
         self._unanswered = Unanswered(options.max_failures, options.retry_max_s)
@@ -100,7 +92,7 @@ class DeviceSupervisor:
         self._failures = 0
         self._asked_s = clock.monotonic_s()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
-        self._gaps = EdgeLog(_log, clock.monotonic_s, device=options.id)
+        self._telling = Telling(options, current, self._metrics, lose, clock)
         self._edge = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
 
@@ -204,7 +196,7 @@ class DeviceSupervisor:
             ) from exc
         self._metrics.connects.inc()
         self._metrics.up.set(1)
-        self._note_remarks(session)
+        self._telling.remarks(session)
         return session
 
     async def _collect(self, device: Device, session: Session) -> None:
@@ -354,16 +346,6 @@ class DeviceSupervisor:
         self._metrics.exchange_failures.inc()
         return None
 
-    def _note_remarks(self, session: Session) -> None:
-        """Show what the device does otherwise than asked, and log each remark once."""
-        self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
-        for remark in self._current.remarks:
-            if remark not in self._told_remarks:
-                self._told_remarks.add(remark)
-                _log.warning(
-                    "the device does not do as asked", extra={"device": self._options.id, "remark": remark}
-                )
-
     def _tell_refused(self, points: AbstractSet[int]) -> None:
         new = points - self._told_refused
         if new:
@@ -389,8 +371,13 @@ class DeviceSupervisor:
 
     async def _take(self, batch: ReadingBatch) -> None:
         for lost in batch.lost:
-            self._note_lost(lost)
+            self._telling.lost(lost)
         if not len(batch):
+            return
+        if batch.historical:  # of the past: neither the present nor a change of it
+            self._metrics.count(batch, batch)
+            self._metrics.backfilled.inc(len(batch))
+            await self._sink(self._options.table, batch)
             return
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
             self._found()
@@ -411,16 +398,6 @@ class DeviceSupervisor:
             statuses = array("I", map(self._refused.status, points))
             column = Column(DataType.NULL, points, None, statuses)
             await self._pass_on(ReadingBatch(self._options.id, self._clock.now_ns(), (column,)))
-
-    def _note_lost(self, lost: Lost) -> None:
-        """Say that the device lost readings: the first time in the log, each time as a gap record."""
-        self._metrics.gaps.inc()
-        self._metrics.lost_readings.inc(lost.readings)
-        self._lose(self._options.table, lost)
-        if lost.reason is not LossReason.OUTAGE:  # the loss of the session is in the log
-            names = [self._options.table.names[index] for index in lost.points[:NAMED_IN_LOG]]
-            told = "the device lost readings; see `edge-agent outbox losses`"
-            self._gaps.failed(told, reason=lost.reason.value, readings=lost.readings, points=names)
 
     def _found(self) -> None:
         """Readings flow: the device is there."""

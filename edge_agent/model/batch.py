@@ -65,6 +65,7 @@ class ReadingBatch:
         refused: point indexes that the device said it will never give as configured. They also have a Bad
             status in a column; the supervisor plans again without them in shared requests.
         lost: what the session found to be missing. A batch may tell that alone, without a reading.
+        historical: fetched after an outage: readings of a time before those that were told already.
     """
 
     device: DeviceId
@@ -72,6 +73,7 @@ class ReadingBatch:
     columns: tuple[Column, ...]
     refused: frozenset[int] = frozenset()
     lost: tuple[Lost, ...] = ()
+    historical: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self.columns))

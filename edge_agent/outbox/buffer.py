@@ -31,12 +31,14 @@ class PendingRow:
 
     Attributes:
         anchor: as in ``Row``.
+        is_historical: all of its readings are.
         size_bytes: what its readings take in memory, roughly.
     """
 
     table: PointTable
     reading_class: ReadingClass
     anchor: int | None = None
+    is_historical: bool = False
     batches: list[ReadingBatch] = field(default_factory=list)
     count: int = 0
     size_bytes: int = 0
@@ -78,7 +80,7 @@ class Buffer:
         self.memory_bytes = 0
         self._rows: list[PendingRow] = []
         self._taken: list[PendingRow] = []
-        self._open: dict[tuple[DeviceId, ReadingClass], PendingRow] = {}
+        self._open: dict[tuple[DeviceId, ReadingClass, bool], PendingRow] = {}
         self._plans: dict[int, tuple[PointTable, array[int], _Plan]] = {}
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ class Buffer:
         """What the last ``take`` returned waits on, and takes further readings as if nothing had been."""
         self._rows = self._taken + self._rows
         self._taken = []
-        self._open = {(row.table.device, row.reading_class): row for row in self._rows}
+        self._open = {(row.table.device, row.reading_class, row.is_historical): row for row in self._rows}
 
     def shed(self, limit_bytes: int) -> list[PendingRow]:
         """Give up rows until ``limit_bytes`` of memory hold the rest: the lowest class first, then the oldest.
@@ -162,7 +164,7 @@ class Buffer:
         self, table: PointTable, reading_class: ReadingClass, batch: ReadingBatch, anchor: int | None
     ) -> None:
         count, size_bytes = len(batch), _size_bytes(batch)
-        key = (table.device, reading_class)
+        key = (table.device, reading_class, batch.historical)
         row = self._open.get(key)
         if (
             row is None
@@ -171,7 +173,7 @@ class Buffer:
             or row.count + count > ROW_READINGS
             or row.size_bytes + size_bytes > MAX_ROW_BYTES
         ):
-            row = self._open[key] = PendingRow(table, reading_class, anchor)
+            row = self._open[key] = PendingRow(table, reading_class, anchor, batch.historical)
             self._rows.append(row)
         row.batches.append(batch)
         row.count += count
@@ -194,7 +196,7 @@ class Buffer:
                 if reading_class in plan
             )
             if columns:
-                parts.append((reading_class, ReadingBatch(batch.device, batch.time_ns, columns)))
+                parts.append((reading_class, replace(batch, columns=columns, refused=frozenset())))
         return parts
 
     def _plan(self, table: PointTable, points: "array[int]") -> _Plan:
@@ -266,5 +268,5 @@ def _pieces(batch: ReadingBatch) -> Iterator[ReadingBatch]:
         for position in range(1, len(column) + 1):
             is_last = position == len(column)
             if is_last or position - start == MAX_ROW_READINGS or ends[position + 1] - ends[start] > MAX_ROW_BYTES:
-                yield ReadingBatch(batch.device, batch.time_ns, (column.take(range(start, position)),))
+                yield replace(batch, columns=(column.take(range(start, position)),))
                 start = position

@@ -23,6 +23,8 @@ from edge_agent.errors import OutboxCorruptError
 from edge_agent.model import Column, DataType, DeviceId, ReadingBatch
 
 CODEC = 1
+HISTORICAL_CODEC = 3
+"""The same, of readings that were fetched after an outage."""
 
 # The position is the number on disk: append only.
 _DATA_TYPES = (

@@ -130,7 +130,7 @@ def _decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -
     epoch, row_id, device, word, _, count, t_first, t_last, number, crc, anchor, body = record
     if crc == seal(epoch, row_id, body):
         crc = codec.checksum(body)
-    if number not in {codec.CODEC, GAP_CODEC} or device != table.device:
+    if number not in {codec.CODEC, codec.HISTORICAL_CODEC, GAP_CODEC} or device != table.device:
         raise OutboxCorruptError(f"row {row_id} has an unknown codec or another device's point table")
     if number == GAP_CODEC:
         if codec.checksum(body) != crc:
@@ -153,7 +153,7 @@ def _decode_row(record: Sequence[Any], table: PointTable, *, historical: bool) -
         t_first,
         t_last,
         batches,
-        historical,
+        historical or number == codec.HISTORICAL_CODEC,
         body_bytes=len(body),
         anchor=anchor,
     )

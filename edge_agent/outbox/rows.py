@@ -74,7 +74,7 @@ class Row:
         id: position in the log; with the epoch it names the row for ever.
         table: the point table under which it was collected, not the present one.
         batches: in acquisition order; at least one reading altogether, but for a gap record.
-        historical: handed out from the REPLAY stream.
+        historical: handed out from the REPLAY stream, or fetched after an outage.
         body_bytes: size on disk.
         gap: this row is a gap record: no batches, an empty table.
         anchor: number of the anchor that its times were reckoned from, None if that was right.

@@ -373,7 +373,8 @@ class LogFile:
         t_first, t_last = row.time_span()
         version = self._version(row.table)
         device, word, crc = row.table.device, row.reading_class.value, seal(self.epoch, row_id, body)
-        values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, codec.CODEC, crc, body)
+        number = codec.HISTORICAL_CODEC if row.is_historical else codec.CODEC
+        values = (self.epoch, row_id, device, word, version, row.count, t_first, t_last, number, crc, body)
         self._sql.execute(_INSERT_ROW, (*values, 0, row.anchor))
         return Row(
             self.epoch,
@@ -384,7 +385,7 @@ class LogFile:
             t_first,
             t_last,
             tuple(row.batches),
-            historical=False,
+            historical=row.is_historical,
             body_bytes=len(body),
             anchor=row.anchor,
         )

@@ -77,7 +77,7 @@ class Packer:
                 stream,
                 tuple(row.id for row in rows),
                 sum(row.count for row in rows),
-                tuple(row.t_first_ns for row in rows),
+                tuple(row.t_first_ns for row in rows if not row.historical),
                 tuple(rows) if len(rows) > 1 else (),
             )
 

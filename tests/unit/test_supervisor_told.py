@@ -68,3 +68,16 @@ async def test_a_loss_alone_does_not_make_a_device_online() -> None:
     bench = Bench(Leaky(ReadingBatch(DEVICE, 2, (), lost=(Lost((0,), 1, 2, LossReason.OUTAGE),))))
     async with bench.running():
         assert bench.phase() is DevicePhase.CONNECTING
+
+
+async def test_what_is_fetched_of_the_past_is_kept_and_is_not_the_present() -> None:
+    def one(value: int, *, historical: bool) -> ReadingBatch:
+        column = Column(DataType.INT16, array("H", [0]), array("h", [value]))
+        return ReadingBatch(DEVICE, 2, (column,), historical=historical)
+
+    bench = Bench(Leaky(one(7, historical=False), one(3, historical=True)))
+    async with bench.running():
+        assert bench.current.latest(0).value == 7
+        assert [batch.historical for batch in bench.kept] == [False, True]
+        assert bench.value("backfilled_readings_total") == 1
+        assert bench.value("readings_total") == 2

@@ -17,6 +17,7 @@ const options = {
     floats: 300, // variables Float.000 … whose value is their number and a half
     bench: 0, // variables Bench.0000 … that all change every benchInterval
     benchInterval: 100, // milliseconds
+    history: false, // true: the server keeps a history of Counter and Sine
     fast: false, // true: variable Fast counts a thousand times a second
     security: false, // true: also every policy that is not deprecated, Sign and SignAndEncrypt
     certificate: undefined, // PEM files
@@ -177,6 +178,12 @@ function addChanging(add) {
         const status = n % 2 ? StatusCodes.BadNoCommunication : StatusCodes.Good;
         flicker.setValueFromSource({ dataType: DataType.Double, value: n }, status);
     }, 50);
+
+    if (options.history) {
+        for (const variable of [counter, sine]) {
+            variable.addressSpace.installHistoricalDataNode(variable, { maxOnlineValues: 10_000 });
+        }
+    }
 
     if (options.fast) {
         const fast = add("Fast", DataType.Int32, 0, { minimumSamplingInterval: 0 });

@@ -1,0 +1,56 @@
+"""What is told of a device besides its readings: what it lost, and what it does otherwise than it was asked."""
+
+import logging
+from collections.abc import Callable
+
+from edge_agent.clock import Clock
+from edge_agent.collect.device_metrics import DeviceMetrics
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.current import DeviceCurrent
+from edge_agent.driver import Remarking, Session
+from edge_agent.edge_log import EdgeLog
+from edge_agent.model import LossReason, Lost, PointTable
+
+_log = logging.getLogger("edge_agent.collect.supervisor")
+NAMED_IN_LOG = 5
+
+Lose = Callable[[PointTable, Lost], None]
+"""Takes note of what a device lost, for a gap record."""
+
+
+class Telling:
+    """Of one device, over all of its sessions.
+
+    Args:
+        current: shows remarks.
+        lose: where losses at the device go.
+    """
+
+    def __init__(
+        self, options: DeviceOptions, current: DeviceCurrent, metrics: DeviceMetrics, lose: Lose, clock: Clock
+    ) -> None:
+        self._options = options
+        self._current = current
+        self._metrics = metrics
+        self._lose = lose
+        self._told: set[str] = set()
+        self._gaps = EdgeLog(_log, clock.monotonic_s, device=options.id)
+
+    def remarks(self, session: Session) -> None:
+        """Show what the device does otherwise than asked, and log each remark once."""
+        self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
+        for remark in self._current.remarks:
+            if remark not in self._told:
+                self._told.add(remark)
+                about = {"device": self._options.id, "remark": remark}
+                _log.warning("the device does not do as asked", extra=about)
+
+    def lost(self, lost: Lost) -> None:
+        """Say that the device lost readings: the first time in the log, each time as a gap record."""
+        self._metrics.gaps.inc()
+        self._metrics.lost_readings.inc(lost.readings)
+        self._lose(self._options.table, lost)
+        if lost.reason is not LossReason.OUTAGE:  # the loss of the session is in the log
+            names = [self._options.table.names[index] for index in lost.points[:NAMED_IN_LOG]]
+            told = "the device lost readings; see `edge-agent outbox losses`"
+            self._gaps.failed(told, reason=lost.reason.value, readings=lost.readings, points=names)
