@@ -24,6 +24,9 @@ class Conditions:
 
     What ``take`` and ``end`` return counts as told when ``keep`` is called; ``undo`` takes it back.
 
+    Attributes:
+        wanted: by point index.
+
     Args:
         state: the driver's learned state: what was told outlives the agent there.
         points: by point index, its name and node, and what is wanted; another one begins anew.
@@ -32,7 +35,7 @@ class Conditions:
     def __init__(self, state: MutableMapping[str, str], points: Mapping[int, tuple[str, Wanted]]) -> None:
         self._state = state
         self._prefixes = {point: f"{_PREFIX}{name} {wanted} | " for point, (name, wanted) in points.items()}
-        self._wanted = {point: wanted for point, (_, wanted) in points.items()}
+        self.wanted = {point: wanted for point, (_, wanted) in points.items()}
         self._told: dict[str, Told] = {}
         self._before: dict[str, Told | None] = {}
         self._seen: dict[int, set[str]] = {}
@@ -52,7 +55,7 @@ class Conditions:
 
         The end of a condition is told, however severe, if its beginning was.
         """
-        wanted, severity = self._wanted[point], event.fields.get("severity")
+        wanted, severity = self.wanted[point], event.fields.get("severity")
         is_severe = not isinstance(severity, int) or severity >= wanted.severity_min
         if not event.condition:
             return is_severe and not wanted.is_of_conditions

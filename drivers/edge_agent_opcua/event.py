@@ -5,6 +5,7 @@ Source: OPC 10000-5 §6.4 (BaseEventType), OPC 10000-9 §5 (conditions and alarm
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,19 +40,25 @@ TYPES = {
 """Types of events that can be written by name (identifiers: NodeIds.csv of the standard)."""
 
 
+CORE = NodeAddress(0)
+_KEY = re.compile("[a-z][a-z0-9_]{0,63}")
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of an event, as it is asked for.
 
     Attributes:
         key: of the text.
-        of_type: where the field is defined.
-        path: browse names of namespace 0; empty: the NodeId of the condition itself.
+        of_type: where the field is defined; ``BASE_EVENT``: anywhere (OPC 10000-4 §7.7.4.5).
+        path: browse names; empty: the NodeId of the condition itself.
+        namespace: of the browse names, in the address of a node that does not matter.
     """
 
     key: str
     of_type: int
     path: tuple[str, ...]
+    namespace: NodeAddress = CORE
 
 
 FIELDS = (
@@ -84,15 +91,18 @@ class Wanted:
         is_of_conditions: only those that tell of a condition, such as an alarm.
         severity_min: so severe or more.
         types: of one of these, or a subtype, if there are any; the server selects them.
+        more: fields that are asked for besides ``FIELDS``.
     """
 
     is_of_conditions: bool = False
     severity_min: int = 0
     types: tuple[NodeAddress, ...] = ()
+    more: tuple[Field, ...] = ()
 
     def __str__(self) -> str:
         what = "conditions" if self.is_of_conditions else "events"
-        return " ".join([what, str(self.severity_min), *map(str, self.types)])
+        more = (f"{field.key}={field.namespace}/{'/'.join(field.path)}" for field in self.more)
+        return " ".join([what, str(self.severity_min), *map(str, self.types), *more])
 
 
 def parse_event_type(text: str) -> NodeAddress:
@@ -106,6 +116,23 @@ def parse_event_type(text: str) -> NodeAddress:
     if "=" not in text:
         raise ValueError(f"{text!r} is no type of events; write a node id, or one of {', '.join(TYPES)}")
     return parse_node_id(text)
+
+
+def parse_event_field(key: str, text: str) -> Field:
+    """Return the field that is written ``Name``, ``Name/Part`` or ``nsu=http://example.com/cnc;Name``.
+
+    Raises:
+        ValueError: it is none, or there is one of this key anyway.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key for a field: small letters, digits and _")
+    if key in {field.key for field in FIELDS}:
+        raise ValueError(f"{key!r} is a field that is there anyway")
+    namespace, _, path = text.rpartition(";")
+    names = tuple(path.split("/"))
+    if not all(names):
+        raise ValueError(f"{text!r} is no field of an event; write nsu=http://example.com/cnc;Name or Name/Part")
+    return Field(key, BASE_EVENT, names, parse_node_id(f"{namespace};i=0" if namespace else "i=0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +170,22 @@ class Event:
         return "" if condition is None else f"{condition} {fields.get('branch', '')}".rstrip()
 
 
-def decode(variants: Iterable[Any], namespaces: Sequence[str]) -> Event:
-    """Return the event whose ``FIELDS`` have these values.
+def decode(variants: Iterable[Any], namespaces: Sequence[str], more: Sequence[Field] = ()) -> Event:
+    """Return the event whose ``FIELDS``, and those besides, have these values.
 
     Args:
         variants: the library's; a server may have sent fewer, or what makes no sense: that counts as not told.
         namespaces: the server's, by index.
+        more: see ``Wanted``.
     """
-    contents = {
-        field.key: variant.Value for field, variant in zip(FIELDS, variants, strict=False) if variant is not None
-    }
+    told = zip((*FIELDS, *more), variants, strict=False)
+    contents = {field.key: variant.Value for field, variant in told if variant is not None}
     type_id = contents.pop("event_type", None)
     time = contents.get("time")
     fields = {key: _plain(content, namespaces) for key, content in contents.items()}
+    for field in more:
+        if isinstance(contents.get(field.key), list):
+            fields[field.key] = [_plain(each, namespaces) for each in contents[field.key]]
     return Event(
         type_id if hasattr(type_id, "NamespaceIndex") else None,
         _time_ns(time) if isinstance(time, datetime) else None,

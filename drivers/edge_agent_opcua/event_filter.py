@@ -3,32 +3,39 @@
 Severities are not its business: the end of an alarm may be less severe than the alarm, and has to be told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from asyncua import ua
 
-from edge_agent_opcua.event import FIELDS
+from edge_agent_opcua.event import FIELDS, Field, Wanted
+from edge_agent_opcua.node_id import NodeAddress
+
+_NO_NAMESPACE = 0x7FFF  # of a browse name; the library takes no greater one
 
 
-def event_filter(types: Sequence[Any]) -> Any:
-    """Return the library's filter for events of one of these types, of any if there are none.
+def event_filter(wanted: Wanted, find: Callable[[NodeAddress], Any]) -> Any:
+    """Return the library's filter.
 
     Args:
-        types: node ids of the library, None for one that the server has no namespace for: no event is of it.
+        wanted: what the point gets.
+        find: gives the library's node id, None where the server lacks the namespace: no event is of such a type,
+            nor has it such a field.
     """
-    fields = [
-        ua.SimpleAttributeOperand(
-            TypeDefinitionId=ua.NodeId(field.of_type),
-            BrowsePath=[ua.QualifiedName(name) for name in field.path],
-            AttributeId=ua.AttributeIds.Value if field.path else ua.AttributeIds.NodeId,
-        )
-        for field in FIELDS
-    ]
-    return ua.EventFilter(fields, ua.ContentFilter(_any_of(types)))
+    fields = [_operand(field, find(field.namespace)) for field in (*FIELDS, *wanted.more)]
+    return ua.EventFilter(fields, ua.ContentFilter(_any_of(list(map(find, wanted.types)))))
 
 
-def _any_of(types: Sequence[Any]) -> list[Any]:
+def _operand(field: Field, namespace: Any) -> Any:
+    index = _NO_NAMESPACE if namespace is None else namespace.NamespaceIndex
+    return ua.SimpleAttributeOperand(
+        TypeDefinitionId=ua.NodeId(field.of_type),
+        BrowsePath=[ua.QualifiedName(name, index) for name in field.path],
+        AttributeId=ua.AttributeIds.Value if field.path else ua.AttributeIds.NodeId,
+    )
+
+
+def _any_of(types: list[Any]) -> list[Any]:
     """Return ``Or(type, Or(type, … type))`` as a list of elements, in which each names later ones."""
     elements = []
     for position, node_id in enumerate(types):

@@ -99,8 +99,10 @@ class EventStream:
         """
         readings = _Readings(self._clock.now_ns(), since_ns)
         for fields in lists:
-            event = decode(fields.EventFields or (), self._services.namespaces)
-            await self._take(subscription, int(fields.ClientHandle), event, readings)
+            point = int(fields.ClientHandle)
+            more = self._conditions.wanted[point].more
+            event = decode(fields.EventFields or (), self._services.namespaces, more)
+            await self._take(subscription, point, event, readings)
         await self._emit(readings, emit)
 
     async def settle(self, subscription: int, emit: Emit) -> None:

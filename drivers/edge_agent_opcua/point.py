@@ -1,17 +1,18 @@
 """What an integrator writes of one variable of an OPC UA server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from edge_agent.driver import Duration, PointModel, StrictModel
 from edge_agent.model import ReadingClass
-from edge_agent_opcua.event import Wanted, parse_event_type
+from edge_agent_opcua.event import Wanted, parse_event_field, parse_event_type
 from edge_agent_opcua.node_id import parse_node_id
 
 MAX_QUEUE = 100_000
+MAX_EVENT_FIELDS = 100
 
 
 class Mode(StrEnum):
@@ -117,6 +118,12 @@ class OpcUaPoint(PointModel):
         default=(),
         description="Of these types and what is below them only: names such as AlarmConditionType, or node ids.",
     )
+    event_fields: Mapping[str, str] = Field(
+        default_factory=dict,
+        max_length=MAX_EVENT_FIELDS,
+        description="Fields of a vendor's types of events besides the standard ones, by their key in the JSON: "
+        "`{error_code: nsu=http://example.com/cnc;ErrorCode}`.",
+    )
     severity_min: int = Field(
         default=0, ge=0, le=1000, description="Less severe events are left out, but not the end of what was told."
     )
@@ -127,7 +134,15 @@ class OpcUaPoint(PointModel):
         if self.events is None:
             return None
         types = tuple(map(parse_event_type, self.event_types))
-        return Wanted(self.events is Events.ALARMS, self.severity_min, types)
+        more = tuple(parse_event_field(key, text) for key, text in self.event_fields.items())
+        return Wanted(self.events is Events.ALARMS, self.severity_min, types, more)
+
+    @field_validator("event_fields")
+    @classmethod
+    def _check_event_fields(cls, written: Mapping[str, str]) -> Mapping[str, str]:
+        for key, text in written.items():
+            parse_event_field(key, text)
+        return written
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +167,6 @@ SUBSCRIPTION_KEYS = frozenset(
     {"sampling_interval", "publishing_interval", "queue_size", "discard", "trigger", "server_deadband"}
 )
 """They mean nothing for a point that is polled only."""
-EVENT_KEYS = frozenset({"event_types", "severity_min"})
+EVENT_KEYS = frozenset({"event_fields", "event_types", "severity_min"})
 VALUE_KEYS = frozenset({"deadband", "interval", "sampling_interval", "server_deadband", "trigger"})
 """They mean nothing for events."""

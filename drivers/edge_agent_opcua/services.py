@@ -213,7 +213,7 @@ class Services:
             DiscardOldest=item.discard is Discard.OLDEST,
         )
         if item.events is not None:
-            params.Filter = event_filter([self.find(each) for each in item.events.types])
+            params.Filter = event_filter(item.events, self.find)
         elif item.is_filtered:
             params.Filter = _data_filter(item)
         kind = ua.AttributeIds.Value if item.events is None else ua.AttributeIds.EventNotifier

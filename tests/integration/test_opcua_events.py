@@ -217,6 +217,25 @@ async def test_only_what_is_wanted_is_told_and_the_end_of_what_was_told_always(s
     assert [event["condition"] for event in told(collected, "severe")] == ["SpindleAlarm", "SpindleAlarm"]
 
 
+async def test_fields_of_a_vendors_type_are_told_where_an_event_has_them(server: OpcUaServer) -> None:
+    fields = {
+        "tool": f"nsu={NAMESPACE};ToolNumber",
+        "reasons": f"nsu={NAMESPACE};Reasons",
+        "nobodys": "nsu=urn:nobody;Name",
+        "receive_time": "ReceiveTime",
+    }
+    device, config = device_of(server, {**LOG, "event_fields": fields})
+    async with reporting(device, config) as collected:
+        await in_sync(collected, "log")
+        server.order("tell", type="ToolEventType", tool=5, reasons=["worn", "刀具"])
+        server.order("tell", type="DeviceFailureEventType")
+        await eventually(lambda: len(told(collected, "log")) == 2)
+    tool, other = told(collected, "log")
+    assert (tool["tool"], tool["reasons"], tool["receive_time"][-1]) == (5, ["worn", "刀具"], "Z")
+    assert not {"nobodys"} & tool.keys()
+    assert not {"nobodys", "tool", "reasons"} & other.keys()
+
+
 async def test_a_queue_that_overflowed_is_counted_and_what_is_missing_asked_for(server: OpcUaServer) -> None:
     device, config = device_of(server, LOG)
     async with reporting(device, config) as collected:

@@ -22,6 +22,7 @@ from edge_agent_opcua.event import (
     TYPES,
     Wanted,
     decode,
+    parse_event_field,
     parse_event_type,
     to_text,
 )
@@ -109,7 +110,12 @@ def test_types_are_written_by_name_or_node_id() -> None:
 @pytest.mark.parametrize("count", range(5))
 def test_a_filter_has_any_of_the_types_and_each_element_names_later_ones(count: int) -> None:
     types = [ua.NodeId(number, 2) for number in range(1, count + 1)]
-    elements = event_filter(types).WhereClause.Elements
+
+    def find(address: NodeAddress) -> Any:
+        return ua.NodeId(address.identifier, 2)
+
+    made = event_filter(Wanted(types=tuple(map(NodeAddress, range(1, count + 1)))), find)
+    elements = made.WhereClause.Elements
 
     def named(position: int) -> list[Any]:
         element = elements[position]
@@ -120,7 +126,18 @@ def test_a_filter_has_any_of_the_types_and_each_element_names_later_ones(count: 
         return [each for operand in element.FilterOperands for each in named(operand.Index)]
 
     assert (named(0) if elements else []) == types
-    assert len(event_filter(types).SelectClauses) == len(FIELDS)
+    assert len(made.SelectClauses) == len(FIELDS)
+
+
+def test_more_fields_are_asked_for_by_namespace_and_path_and_told_after_the_others() -> None:
+    more = (parse_event_field("code", "nsu=urn:a/b%3Bx;Error/Code"), parse_event_field("list", "List"))
+    assert (more[0].path, more[0].namespace) == (("Error", "Code"), NodeAddress(0, "urn:a/b;x"))
+    made = event_filter(Wanted(more=more), lambda address: None if address.namespace_uri else ua.NodeId(0, 0))
+    names = [(path.Name, path.NamespaceIndex) for path in made.SelectClauses[-2].BrowsePath]
+    assert names == [("Error", 0x7FFF), ("Code", 0x7FFF)]
+    event = decode([*variants(VALUES), ua.Variant(7), ua.Variant([1, float("nan")])], NAMESPACES, more)
+    assert (event.fields["code"], event.fields["list"]) == (7, [1, None])
+    assert "list" not in decode(variants(VALUES), NAMESPACES, more).fields
 
 
 def config(*table: dict[str, Any], **keys: Any) -> OpcUaDevice:
@@ -166,6 +183,11 @@ def test_events_are_subscribed_to_and_have_a_class_and_a_queue_of_their_own() ->
         ({"events": "all", "interval": "1s"}, "interval has no meaning of events"),
         ({"events": "all", "mode": "poll"}, "events can only be subscribed to"),
         ({"events": "all", "event_types": ["Alarm"]}, "'Alarm' is no type of events"),
+        ({"events": "all", "event_fields": {"Code": "Code"}}, "'Code' is no key for a field"),
+        ({"events": "all", "event_fields": {"severity": "Code"}}, "'severity' is a field that is there anyway"),
+        ({"events": "all", "event_fields": {"code": "nsu=urn:x;"}}, "is no field of an event"),
+        ({"events": "all", "event_fields": {"code": "urn:x;Code"}}, "is not a node id"),
+        ({"event_fields": {"code": "Code"}}, "event_fields has no meaning without `events:`"),
         ({"events": "all", "severity_min": 1001}, "less than or equal to 1000"),
     ],
 )

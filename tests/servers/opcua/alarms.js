@@ -1,7 +1,7 @@
 // An object that reports events, and orders that raise, acknowledge and end its alarms.
 "use strict";
 
-module.exports = function addAlarms(namespace, addressSpace, { DataType, StatusCodes }) {
+module.exports = function addAlarms(namespace, addressSpace, { DataType, StatusCodes, VariantArrayType }) {
     addressSpace.installAlarmsAndConditionsService();
     const server = addressSpace.rootFolder.objects.server;
     const machine = namespace.addObject({
@@ -15,6 +15,9 @@ module.exports = function addAlarms(namespace, addressSpace, { DataType, StatusC
     const toolType = namespace.addEventType({
         browseName: "ToolEventType", nodeId: "s=ToolEventType", subtypeOf: addressSpace.findEventType("BaseEventType"),
     });
+    for (const [browseName, dataType] of [["ToolNumber", "UInt16"], ["Reasons", "String"]]) {
+        namespace.addVariable({ propertyOf: toolType, browseName, dataType, modellingRule: "Mandatory" });
+    }
     const alarms = Object.fromEntries(["Spindle", "Coolant"].map((name) => {
         const source = namespace.addVariable({
             componentOf: machine, browseName: name, nodeId: `s=Machine.${name}`, dataType: "Boolean",
@@ -39,11 +42,15 @@ module.exports = function addAlarms(namespace, addressSpace, { DataType, StatusC
             alarms[alarm].deactivateAlarm(retain);
             alarms[alarm].raiseNewCondition({ severity, message: "over", quality: StatusCodes.Good, retain });
         },
-        tell({ type, severity = 300, message = "" }) {
+        tell({ type, severity = 300, message = "", tool, reasons = [] }) {
             const from = type === "EventQueueOverflowEventType" ? server : machine;
             from.raiseEvent(type === "ToolEventType" ? toolType : type, {
                 severity: { dataType: DataType.UInt16, value: severity },
                 message: { dataType: DataType.LocalizedText, value: { text: message } },
+                ...(tool === undefined ? {} : {
+                    toolNumber: { dataType: DataType.UInt16, value: tool },
+                    reasons: { dataType: DataType.String, arrayType: VariantArrayType.Array, value: reasons },
+                }),
             });
         },
     };

@@ -294,7 +294,7 @@ async function main() {
     }
     const alarms = addAlarms(
         server.engine.addressSpace.getNamespace("http://example.com/cnc"), server.engine.addressSpace,
-        { DataType, StatusCodes },
+        { DataType, StatusCodes, VariantArrayType },
     );
     await server.start();
 
