@@ -35,28 +35,16 @@ _KNOWN: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (r"Monitoring/(?P<part>[^/]+)/ChannelModifiers/(?P<what>[^/]+)", "{part}_{what}", _STATE),
     (r"Monitoring/(?P<part>[^/]+)/FeedOverride", "{part}_feed_override", {"unit": "%"}),
     (r"Monitoring/(?P<part>[^/]+)/RapidOverride", "{part}_rapid_override", {"unit": "%"}),
-    (r"Monitoring/(?P<part>[^/]+)/PositionTcp[BW]cs/(?P<what>.+)", "{part}_{what}", {}),
     (r"Monitoring/(?P<part>[^/]+)/Override", "{part}_override", {"unit": "%"}),
     (r"Monitoring/(?P<part>[^/]+)/IsRotating", "{part}_rotating", _STATE),
     (r"Monitoring/(?P<part>[^/]+)/IsUsedAsAxis", "{part}_used_as_axis", _STATE),
-    (
-        r"Monitoring/(?P<part>[^/]+)/(?P<what>ActualSpeed|CommandedSpeed|ActualFeed|CommandedFeed)",
-        "{part}_{what}",
-        {},
-    ),
-    (
-        r"Monitoring/(?P<part>[^/]+)/(?P<what>LaserOn|LaserState|ControllerOn|ControllerIsReady)",
-        "{part}_{what}",
-        _STATE,
-    ),
-    (r"Monitoring/(?P<part>[^/]+)/(?P<what>EDMGeneratorState|FeedHold)", "{part}_{what}", _STATE),
+    (r"Monitoring/(?P<part>[^/]+)/(?P<what>LaserState|EDMGeneratorState)", "{part}_{what}", _STATE),
+    (r"Monitoring/(?P<part>[^/]+)/(?P<what>ControllerIsOn|IsOn)", "{part}_{what}", _STATE),
     (r"Production/ActiveProgram/Name", "program", _STATE),
     (r"Production/ActiveProgram/NumberInList", "program_number", _STATE),
     (r"Production/ActiveProgram/JobIdentifier", "job", _STATE),
     (r"Production/ActiveProgram/State/CurrentState", "program_state", _STATE),
-    (r"Production/ActiveProgram/State/Number", "program_state_number", _STATE),
     (r"Production/Statistics/PartsProducedInLifetime", "parts_produced", _COUNTER),
-    (r"Production/ProductionPlan/(?P<part>[^/]+)/(?P<what>RunsCompleted|RunsPlanned)", "{part}_{what}", _COUNTER),
 )
 # What machines tell of (OPC 40501-1: Notification), the server tells of as a whole (OPC 10000-5 §8.3.2).
 _ALARMS = FoundPoint({"node": "i=2253", "events": "alarms"}, "alarms", "Notification", "alarms and conditions", "")
