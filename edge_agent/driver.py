@@ -382,13 +382,22 @@ class Context(Protocol):
         """
         ...
 
-    def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
+    def line(
+        self,
+        key: str,
+        open_transport: Callable[[], Awaitable[T]],
+        close: Callable[[T], None],
+        *,
+        station: str = "",
+    ) -> Line[T]:
         """Return the line that has this key, made at the first call.
 
         Args:
             key: names the shared thing (``tcp://10.0.0.7:502``); the same key means the same line.
             open_transport: opens it; raises ``DeviceUnavailableError``; leaves nothing behind when cancelled.
             close: drops it at once; never raises; may be called twice.
+            station: who on the line answers for this device (``unit 7``). Devices that name the same one learn
+                together that it is silent: one of them tries it again, for all. Empty: nobody else's.
         """
         ...
 

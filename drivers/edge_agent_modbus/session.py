@@ -81,7 +81,9 @@ class ModbusUnit:
         wire = wire_of(self._config, context.state)
         self._line_key = wire.key
         self._gaps = Gaps(context.state, context.clock)
-        self._line: Line[Transport] = context.line(wire.key, wire.open, lambda transport: transport.close())
+        self._line: Line[Transport] = context.line(
+            wire.key, wire.open, lambda transport: transport.close(), station=f"unit {config.unit}"
+        )
 
     def plan(self, points: Sequence[int], refused: AbstractSet[int]) -> tuple[ReadRequest, ...]:
         return plan_reads(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.collect.line import Lines
+from edge_agent.collect.station import Station
 from edge_agent.driver import Line
 from edge_agent.model import DeviceId
 
@@ -24,6 +25,7 @@ class DeviceContext:
 
     Attributes:
         line_keys: of the lines that the driver asked for.
+        station: what answers for this device, and perhaps for others.
     """
 
     def __init__(
@@ -41,13 +43,24 @@ class DeviceContext:
         self.state = state
         self.directory = directory
         self.line_keys: list[str] = []
+        self.station = Station()
         self._lines = lines
         self._expiries = expiries
 
     def expires(self, certificate: str, time_ns: int, remedy: str) -> None:
         self._expiries(self.device, certificate, time_ns, remedy)
 
-    def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
+    def line(
+        self,
+        key: str,
+        open_transport: Callable[[], Awaitable[T]],
+        close: Callable[[T], None],
+        *,
+        station: str = "",
+    ) -> Line[T]:
+        if station:
+            self.station = self._lines.station(key, station)
+            self.station.add(self.device)
         if key not in self.line_keys:  # a driver that crashed asks again
             self.line_keys.append(key)
         return self._lines.line(key, open_transport, close)

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from edge_agent.collect.deadline import current_deadline
+from edge_agent.collect.station import Station
 from edge_agent.driver import Line
 
 T = TypeVar("T")
@@ -105,12 +106,17 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: dict[str, SharedLine[Any]] = {}
+        self._stations: dict[tuple[str, str], Station] = {}
 
     def line(self, key: str, open_transport: Callable[[], Awaitable[T]], close: Callable[[T], None]) -> Line[T]:
         """Return the line of this key, made at the first call; later openers for the same key are not used."""
         if key not in self._lines:
             self._lines[key] = SharedLine(key, open_transport, close)
         return self._lines[key]
+
+    def station(self, key: str, name: str) -> Station:
+        """Return the station of this name on the line of this key, made at the first call."""
+        return self._stations.setdefault((key, name), Station())
 
     def get(self, key: str) -> Line[Any] | None:
         """Return the line of this key, None if nobody asked for it."""

@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from itertools import islice, repeat
+from itertools import islice
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
+from edge_agent.collect.context import DeviceContext
 from edge_agent.collect.deadband import DeadbandFilter
 from edge_agent.collect.deadline import Deadline
 from edge_agent.collect.device_metrics import DeviceMetrics
+from edge_agent.collect.knowledge import told
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.refusals import KEY as REFUSALS_KEY
 from edge_agent.collect.refusals import Refusals
@@ -21,7 +23,7 @@ from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.telling import Lose, Telling
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Concurrent, Context, Device, Request, Session
+from edge_agent.driver import Concurrent, Device, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
@@ -34,7 +36,6 @@ from edge_agent.model import (
     ReadingBatch,
     is_bad,
 )
-from edge_agent.model.quality import quality_name
 from edge_agent.together import together
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class DeviceSupervisor:
     def __init__(
         self,
         options: DeviceOptions,
-        context: Context,
+        context: DeviceContext,
         sink: Sink,
         lose: Lose,
         current: DeviceCurrent,
@@ -90,6 +91,7 @@ class DeviceSupervisor:
         self._plans: list[Sequence[Request]] = []
         self._planned_for: tuple[AbstractSet[int], dict[str, str]] | None = None
         self._failures = 0
+        self._silent_since_s: float | None = None  # begin of the first exchange after the last answer
         self._asked_s = clock.monotonic_s()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._telling = Telling(options, current, self._metrics, lose, clock)
@@ -103,32 +105,12 @@ class DeviceSupervisor:
 
     def known(self) -> dict[str, object]:
         """Return what was planned and learned, as JSON-ready data."""
-        names, now_ns, now_s = self._options.table.names, self._clock.now_ns(), self._clock.monotonic_s()
-
-        def due_ns(due_s: float) -> int:
-            return now_ns + round((due_s - now_s) * 1e9)
-
-        return {
-            "now_ns": now_ns,
-            "plan": [
-                {"request": str(request), "interval_s": self._options.intervals_s[request.points[0]]}
-                for plan in self._plans
-                for request in plan
-            ],
-            "refused": [
-                {
-                    "point": names[point],
-                    "reason": quality_name(self._refused.status(point)),
-                    "due_ns": due_ns(self._refused.due_s(point)),
-                }
-                for point in sorted(self._refused)
-            ],
-            "silent": [
-                {"points": [names[point] for point in points], "failures": failures, "due_ns": due_ns(due_s)}
-                for points, failures, due_s in self._unanswered.known()
-            ],
-            "learned": self._learned(),
-        }
+        now_ns = self._clock.now_ns()
+        every_s = self._options.intervals_s
+        plan = ((request, every_s[request.points[0]]) for plan in self._plans for request in plan)
+        offset_ns = now_ns - round(self._clock.monotonic_s() * 1e9)
+        names = self._options.table.names
+        return {"now_ns": now_ns} | told(names, plan, self._refused, self._unanswered, self._learned(), offset_ns)
 
     def forget(self) -> dict[str, object]:
         """Forget what was learned, so that the next poll asks for everything again; return what it was."""
@@ -161,6 +143,8 @@ class DeviceSupervisor:
                     with _only_cancelled_when_asked():
                         pause_s = await self._serve(device)
                     await self._clock.sleep(pause_s)
+                    while (pause_s := self._wait_s()) > 0:
+                        await self._clock.sleep(pause_s)
             except OutboxError:
                 raise
             except PointRejectedError as exc:
@@ -173,6 +157,7 @@ class DeviceSupervisor:
 
     async def _serve(self, device: Device) -> float:
         """Connect and collect until the session is lost; return the pause before the next attempt."""
+        begin_s, reason = self._clock.monotonic_s(), ""
         try:
             session = await self._connect(device)
             connected_s = self._clock.monotonic_s()
@@ -183,8 +168,23 @@ class DeviceSupervisor:
                 if not self._is_lost and self._clock.monotonic_s() - connected_s >= STABLE_AFTER_S:
                     self._backoff.reset()
         except DriverError as exc:
-            await self._lost(str(exc) or type(exc).__name__)
-        return self._backoff.next_s()
+            reason = str(exc) or type(exc).__name__
+            await self._lost(reason)
+        return self._pause_s(reason, begin_s if self._silent_since_s is None else self._silent_since_s)
+
+    def _pause_s(self, reason: str, since_s: float) -> float:
+        """Return the pause before the next attempt, which is one for all devices on the same unit."""
+        station, wait_s = self._context.station, self._wait_s()
+        if wait_s > 0:  # somebody else found that it is silent
+            return wait_s
+        self._backoff.attempts = max(self._backoff.attempts, station.attempts)
+        pause_s = self._backoff.next_s()
+        until_s = self._clock.monotonic_s() + pause_s
+        station.failed(self.device, reason, since_s, until_s, self._backoff.attempts)
+        return pause_s
+
+    def _wait_s(self) -> float:
+        return self._context.station.wait_s(self.device, self._clock.monotonic_s())
 
     async def _connect(self, device: Device) -> Session:
         try:
@@ -275,19 +275,29 @@ class DeviceSupervisor:
         Raises:
             DeviceUnavailableError: it failed once too often.
         """
-        batches = await self._exchange_all(session, requests)
+        station, begin_s = self._context.station, self._clock.monotonic_s()
+        if why_not := station.begin(self.device, begin_s):
+            raise DeviceUnavailableError(why_not)
+        if self._silent_since_s is None:
+            self._silent_since_s = begin_s
+        try:
+            batches = await self._exchange_all(session, requests)
+        finally:
+            station.end(self.device)
         now_s = self._clock.monotonic_s()
         if any(batch is not None for batch in batches):
             self._failures = 0
-        else:
-            self._failures += not all(map(self._unanswered.is_known, requests))
+        elif not all(map(self._unanswered.is_known, requests)):
+            self._failures += 1
+            station.missed += not self._is_lost
+        missed = max(self._failures, station.missed)
         for request, batch in zip(requests, batches, strict=True):
             if batch is not None:
                 self._tell_answered(request)
                 self._note_refused(batch, now_s)
                 continue
             is_new = self._unanswered.failed(request, now_s)
-            if self._is_lost or self._failures >= self._options.max_failures:
+            if self._is_lost or missed >= self._options.max_failures:
                 raise DeviceUnavailableError(f"{self._last_failure} ({max(self._failures, 1)} in a row)")
             if is_new:
                 await self._tell_unanswered(request)
@@ -303,11 +313,11 @@ class DeviceSupervisor:
 
     def _note_refused(self, batch: ReadingBatch, now_s: float) -> None:
         if batch.refused:
-            statuses = _statuses(batch)
+            statuses = batch.statuses()
             for point in batch.refused:
                 self._refused.failed(point, statuses.get(point, Quality.BAD), now_s)
         if len(self._refused):
-            self._refused.passed(point for point, status in _statuses(batch).items() if not is_bad(status))
+            self._refused.passed(point for point, status in batch.statuses().items() if not is_bad(status))
         self._metrics.refused_points.set(len(self._refused))
 
     def _keep_refused(self) -> None:
@@ -370,6 +380,8 @@ class DeviceSupervisor:
         self._tell_refused(batch.refused)
 
     async def _take(self, batch: ReadingBatch) -> None:
+        self._silent_since_s = None
+        self._context.station.answered(self._clock.monotonic_s())
         for lost in batch.lost:
             self._telling.lost(lost)
         if not len(batch):
@@ -381,7 +393,7 @@ class DeviceSupervisor:
             return
         if self._is_lost or self._current.phase is not DevicePhase.ONLINE:
             self._found()
-            await self._pass_on_refused(_statuses(batch).keys())
+            await self._pass_on_refused(batch.statuses().keys())
         await self._pass_on(batch)
 
     async def _pass_on(self, batch: ReadingBatch) -> None:
@@ -447,15 +459,6 @@ class DeviceSupervisor:
         await self._lost(reason)
         self._current.enter(DevicePhase.FAILED, reason)
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
-
-
-def _statuses(batch: ReadingBatch) -> dict[int, int]:
-    """Return the status of each point in ``batch``."""
-    return {
-        index: status
-        for column in batch.columns
-        for index, status in zip(column.points, column.statuses or repeat(Quality.GOOD), strict=False)
-    }
 
 
 @contextmanager

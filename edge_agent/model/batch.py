@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from edge_agent.model.ids import DeviceId
 from edge_agent.model.loss import Lost
@@ -77,6 +78,14 @@ class ReadingBatch:
 
     def __len__(self) -> int:
         return sum(map(len, self.columns))
+
+    def statuses(self) -> dict[int, int]:
+        """Return the status of each point; the last one of a point that has several readings."""
+        return {
+            index: status
+            for column in self.columns
+            for index, status in zip(column.points, column.statuses or repeat(0), strict=False)
+        }
 
     @classmethod
     def bad(cls, device: DeviceId, time_ns: int, points: Iterable[int], status: int) -> "ReadingBatch":

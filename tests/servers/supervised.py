@@ -108,6 +108,7 @@ class Bench:
         plant: what it supervises.
         context: what is learned of the device, which outlives an agent; default: nothing yet.
         points: as they are configured.
+        station: who on the ``line`` answers for it; default: nobody else's.
         changes: of the ``DeviceOptions``.
     """
 
@@ -117,23 +118,27 @@ class Bench:
         *,
         context: FakeContext | None = None,
         points: Sequence[PointModel] = POINTS,
+        station: str = "",
+        line: str = "line",
         **changes: object,
     ) -> None:
         self.plant = plant
-        clock = FakeClock() if context is None else context.clock
+        context = context or FakeContext(DEVICE, FakeClock())
+        clock = context.clock
         assert isinstance(clock, FakeClock)
         self.clock = clock
-        self.table = PointTable(DEVICE, tuple(Point(PointName(point.name)) for point in points))
+        self.table = PointTable(context.device, tuple(Point(PointName(point.name)) for point in points))
         self.kept: list[ReadingBatch] = []
         self.lost: list[Lost] = []
         self.metrics = Metrics()
         self.current = DeviceCurrent(self.table, self.clock)
 
-        def create(_context: Context, _config: object) -> Plant:
+        def create(context: Context, _config: object) -> Plant:
+            context.line(line, plant.connect, lambda _: None, station=station)
             return plant
 
         fields: dict[str, object] = {
-            "id": DEVICE,
+            "id": context.device,
             "spec": DriverSpec("fake", 0, DeviceModel, create, "a fake"),
             "config": Packed(DeviceModel.model_construct(id=DEVICE, driver="fake", points=points)),
             "table": self.table,
@@ -146,7 +151,7 @@ class Bench:
         }
         self.supervisor = DeviceSupervisor(
             DeviceOptions(**(fields | changes)),  # type: ignore[arg-type]
-            context or FakeContext(DEVICE, self.clock),
+            context,
             self.keep,
             lambda _, lost: self.lost.append(lost),
             self.current,
@@ -172,7 +177,7 @@ class Bench:
         return self.current.phase
 
     def value(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value(f"edge_agent_{name}", {"device": DEVICE}) or 0.0
+        return self.metrics.registry.get_sample_value(f"edge_agent_{name}", {"device": self.table.device}) or 0.0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
