@@ -6,9 +6,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeVar
 
+from edge_agent_opcua.browse_path import Address, parse_address
 from edge_agent_opcua.config import Mode, OpcUaDevice
 from edge_agent_opcua.event import Wanted
-from edge_agent_opcua.node_id import NodeAddress, parse_node_id
 from edge_agent_opcua.point import Discard, ServerDeadband, Trigger
 from edge_agent_opcua.profiles import MAX_OPERATIONS
 
@@ -50,7 +50,7 @@ class Read:
     """One planned exchange: a cyclic read of ``points``, split by the session as the server's limits demand."""
 
     points: tuple[int, ...]
-    nodes: tuple[NodeAddress, ...]
+    nodes: tuple[Address, ...]
 
     def __str__(self) -> str:
         more = f" … {self.nodes[-1]}" if len(self.nodes) > 1 else ""
@@ -67,9 +67,9 @@ class Publishing:
     items: tuple[Item, ...]
 
 
-def addresses(config: OpcUaDevice) -> tuple[NodeAddress, ...]:
+def addresses(config: OpcUaDevice) -> tuple[Address, ...]:
     """Return the node of each point, by point index."""
-    return tuple(parse_node_id(point.node) for point in config.points)
+    return tuple(parse_address(point.node) for point in config.points)
 
 
 def polled_points(config: OpcUaDevice) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ def session_timeout_s(config: OpcUaDevice) -> float:
     return max(config.session_timeout, 3 * max(polled, default=0.0))
 
 
-def reads(nodes: Sequence[NodeAddress], points: Sequence[int], refused: AbstractSet[int]) -> tuple[Read, ...]:
+def reads(nodes: Sequence[Address], points: Sequence[int], refused: AbstractSet[int]) -> tuple[Read, ...]:
     """Group ``points`` into exchanges; one that is in ``refused`` has one of its own."""
     shared = sorted(set(points) - refused)
     alone = [[point] for point in sorted(set(points) & refused)]

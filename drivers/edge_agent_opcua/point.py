@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from edge_agent.driver import Duration, PointModel, StrictModel
 from edge_agent.model import ReadingClass
+from edge_agent_opcua.browse_path import parse_address
 from edge_agent_opcua.event import Wanted, parse_event_field, parse_event_type
-from edge_agent_opcua.node_id import parse_node_id
 
 MAX_QUEUE = 100_000
 MAX_EVENT_FIELDS = 100
@@ -64,7 +64,7 @@ class ServerDeadband(StrictModel):
 
 
 def _check_node(text: str) -> str:
-    parse_node_id(text)
+    parse_address(text)
     return text
 
 
@@ -77,7 +77,8 @@ class OpcUaPoint(PointModel):
     """One variable of the server."""
 
     node: Annotated[str, AfterValidator(_check_node)] = Field(
-        description="Node id: `nsu=<namespace uri>;s=<name>`, `ns=2;i=5`, `i=2258`."
+        description="Node id: `nsu=<namespace uri>;s=<name>`, `ns=2;i=5`, `i=2258`; or the way to it: "
+        "`/Objects/nsu=<namespace uri>;CNC/Spindle/Speed`."
     )
     mode: Annotated[Mode, Field(strict=False)] | None = Field(
         default=None, description="subscribe, poll or both; default: the device's."

@@ -14,6 +14,7 @@ from asyncua import ua
 from edge_agent.clock import Clock
 from edge_agent.errors import ExchangeError
 from edge_agent_opcua import wire
+from edge_agent_opcua.browse_path import Address, BrowsePath
 from edge_agent_opcua.event_filter import event_filter
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, chunks
@@ -24,6 +25,7 @@ from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, status_of, whole_ses
 
 T = TypeVar("T", bound=Sized)
 
+_NOTHING_REMAINS = 0xFFFF_FFFF  # OPC 10000-4 §5.9.4.2
 HISTORY_NODES, HISTORY_VALUES = 20, 1000  # of one request
 RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
 
@@ -33,6 +35,7 @@ _SERVER_NODES = (
     _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
+    _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
     _IDS.Server_ServerStatus_CurrentTime,
     _IDS.Server_ServerStatus_BuildInfo_ManufacturerName,
     _IDS.Server_ServerStatus_BuildInfo_ProductName,
@@ -100,7 +103,7 @@ class Services:
         self.profile: Profile = PROFILES["standard"]
         self._url = url
         self._clock = clock
-        self._reads, self._items = Portion(), Portion()
+        self._reads, self._items, self._ways = Portion(), Portion(), Portion()
         self._history_nodes = HISTORY_NODES
         self.ahead_ns = 0
         self._renewing = asyncio.Lock()
@@ -115,13 +118,14 @@ class Services:
         ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
         read = partial(self.client.uaclient.read_attributes, attr=ua.AttributeIds.Value)
         told = await self._reads.each(ids, read)
-        namespaces, reads, calls, histories, now, manufacturer, product = (
+        namespaces, reads, calls, histories, ways, now, manufacturer, product = (
             value.Value.Value if value.Value is not None else None for value in told
         )
         self.namespaces = namespaces if isinstance(namespaces, list) else []
         self.profile = PROFILES[detect(str(manufacturer), str(product)) if profile == AUTO else profile]
         self._reads.size = min(_limit(reads), self.profile.max_operations)
         self._items.size = min(_limit(calls), self.profile.max_operations)
+        self._ways.size = min(_limit(ways), self.profile.max_operations)
         self._history_nodes = min(_limit(histories), HISTORY_NODES)
         self.ahead_ns = _ahead_ns(now, self._clock.now_ns())
 
@@ -204,6 +208,34 @@ class Services:
         """Return the library's node id; None where the server lacks the namespace."""
         index = node.index_in(self.namespaces)
         return None if index is None else ua.NodeId(node.identifier, index)
+
+    async def resolve(self, addresses: Sequence[Address]) -> list[Any]:
+        """Return the library's node id for each address; None where the server has no such thing."""
+        found: list[Any] = [self.find(one) if isinstance(one, NodeAddress) else None for one in addresses]
+        ways = {
+            i: way for i, one in enumerate(addresses) if isinstance(one, BrowsePath) and (way := self._way(one))
+        }
+
+        async def call(part: Sequence[Any]) -> Sequence[Any]:
+            results: Sequence[Any] = await self.client.uaclient.translate_browsepaths_to_nodeids(part)
+            return results
+
+        for i, result in zip(ways, await self._ways.each(list(ways.values()), call), strict=True):
+            whole = [it.TargetId for it in result.Targets or () if it.RemainingPathIndex == _NOTHING_REMAINS]
+            if whole and not result.StatusCode.is_bad():
+                found[i] = ua.NodeId(whole[0].Identifier, whole[0].NamespaceIndex, whole[0].NodeIdType)
+        return found
+
+    def _way(self, path: BrowsePath) -> Any:
+        steps = path.indexes_in(self.namespaces)
+        if steps is None:
+            return None
+        kind = ua.NodeId(_IDS.HierarchicalReferences)
+        elements = [
+            ua.RelativePathElement(kind, False, True, ua.QualifiedName(name, index))  # noqa: FBT003 - the library's
+            for index, name in steps
+        ]
+        return ua.BrowsePath(ua.NodeId(_IDS.RootFolder), ua.RelativePath(elements))
 
     def _create(self, item: Item, node_id: Any) -> Any:
         params = ua.MonitoringParameters(

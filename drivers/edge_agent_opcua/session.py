@@ -19,6 +19,7 @@ from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
 from edge_agent.model import Column, DeviceId, LossReason, Lost, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
+from edge_agent_opcua.browse_path import Address
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
@@ -42,7 +43,7 @@ CYCLES = 3  # publications and samples that a change may take before it counts a
 
 
 async def open_session(
-    config: OpcUaDevice, nodes: Sequence[NodeAddress], context: Context, conditions: Conditions, past: Past
+    config: OpcUaDevice, nodes: Sequence[Address], context: Context, conditions: Conditions, past: Past
 ) -> "OpcUaSession":
     """Connect, log in, learn the server's namespaces and limits, and subscribe.
 
@@ -74,7 +75,7 @@ class OpcUaSession:
     def __init__(
         self,
         config: OpcUaDevice,
-        nodes: Sequence[NodeAddress],
+        nodes: Sequence[Address],
         conditions: Conditions,
         past: Past,
         clock: Clock,
@@ -117,7 +118,8 @@ class OpcUaSession:
         """Resolve the nodes and subscribe to what is ``wanted``. Called once, before anything else."""
         with whole_session(self._url, "asking for the server's limits"):
             await self._services.learn(self._profile)
-        self._resolve()
+        with whole_session(self._url, "looking for the points' nodes"):
+            await self._resolve()
         now_s = self._clock.monotonic_s()
         self._asked_ns = self._checked_ns = self._clock.now_ns()
         for publishing in wanted:
@@ -337,7 +339,7 @@ class OpcUaSession:
             async with asyncio.timeout(self._patience_s):
                 if any(self._node_ids[point] is None for point in points):
                     await self._services.learn_namespaces()
-                    self._resolve()
+                    await self._resolve()
                 for subscription in self._subscriptions.values():
                     mine = [point for point in points if self._of_point[point] is subscription]
                     if mine:
@@ -394,8 +396,8 @@ class OpcUaSession:
         rejected = await subscription.monitor(known, [self._node_ids[item.point] for item in known])
         return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
-    def _resolve(self) -> None:
-        self._node_ids = [self._services.find(node) for node in self._nodes]
+    async def _resolve(self) -> None:
+        self._node_ids = await self._services.resolve(self._nodes)
         self._encoded = {}
 
     def _operations(self, points: Sequence[int]) -> list[bytes]:

@@ -7,8 +7,8 @@ from asyncua import Server, ua
 
 from edge_agent.model import Quality, is_good
 from edge_agent.testing.eventually import eventually
-from tests.servers.opcua.reading import make_device, points, reporting
-from tests.servers.opcua_server import OpcUaServer, opcua_server
+from tests.servers.opcua.reading import make_device, points, read_once, reporting
+from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,37 @@ async def test_a_change_of_time_alone_is_reported_if_asked_for(server: OpcUaServ
         await eventually(lambda: [name for name, _ in collected.all].count("Float_002") == 2)
         await eventually(lambda: len({reading.status for name, reading in collected.all if name == "Flicker"}) > 1)
     assert [name for name, _ in collected.all].count("Float_003") == 1
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+async def test_points_are_found_by_the_way_to_them_whatever_indexes_and_limits_the_server_has(mode: str) -> None:
+    way = f"/Objects/nsu={NAMESPACE};CNC/"
+    table = [{"name": f"p{i}", "node": f"{way}Float.{i:03}"} for i in range(250)]
+    table += [
+        {"name": "nowhere", "node": f"{way}Nowhere"},
+        {"name": "clock", "node": "/Objects/Server/ServerStatus/CurrentTime"},
+    ]
+    limits = {"maxNodesPerTranslateBrowsePathsToNodeIds": 100}
+    with opcua_server(limits=limits, filler=3) as shuffled:
+        device, config = make_device(shuffled.url, table, mode=mode)
+        if mode == "poll":
+            got = await read_once(device, config)
+        else:
+            async with reporting(device, config) as collected:
+                got = await collected.all_of(252)
+    assert got.pop("nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
+    assert str(got.pop("clock").value).startswith("20")
+    assert {name: reading.value for name, reading in got.items()} == {f"p{i}": i + 0.5 for i in range(250)}
+
+
+async def test_a_node_that_comes_later_is_found_by_its_way(server: OpcUaServer) -> None:
+    table = [{"name": "late", "node": f"/Objects/nsu={NAMESPACE};CNC/Later"}]
+    device, config = make_device(server.url, table, bad_node_retry="1s", keep_alive="200ms")
+    async with reporting(device, config) as collected:
+        assert (await collected.all_of(1))["late"].status == Quality.BAD_NODE_ID_UNKNOWN
+        server.order("add", name="Later", value=7.0)
+        await eventually(lambda: collected.latest["late"].value == 7.0)
+    server.order("remove", name="Later")
 
 
 class TestAsyncua:

@@ -51,7 +51,7 @@ class FakeServer:
 
     async def read_attributes(self, node_ids: Sequence[Any], attr: object) -> list[Any]:
         assert node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray
-        told = (self.namespaces, 0, None, None, None, "Maker", self.product)
+        told = (self.namespaces, 0, None, None, None, None, "Maker", self.product)
         return [ua.DataValue(ua.Variant(one)) for one in told[: len(node_ids)]]
 
     async def _send_request(self, request: Any, **_: object) -> Buffer:
