@@ -19,6 +19,7 @@ from asyncua.crypto.security_policies import (
     SecurityPolicyAes128Sha256RsaOaep,
     SecurityPolicyAes256Sha256RsaPss,
     SecurityPolicyBasic256Sha256,
+    SecurityPolicyNone,
 )
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 from cryptography import x509
@@ -213,6 +214,9 @@ async def _log_in(client: Any, config: OpcUaDevice, credentials: Credentials | N
     with whole_session(config.url, "creating a session"):
         await client.create_session()
     with whole_session(config.url, "logging in"):
+        # The library takes the first policy for the kind of user; servers list weak ones and none first.
+        weakness = partial(_weakness, client.security_policy.URI)
+        client._policy_ids = sorted(client._policy_ids or (), key=weakness)  # noqa: SLF001 - no public way
         _refuse_plain_password(client, config)
         user = credentials.user if credentials is not None else None
         if user is not None:
@@ -250,6 +254,14 @@ async def _connect_socket(client: Any) -> None:
     if task is not None and task.cancelling() > cancellations:
         # The library's asyncio.wait_for, on Python 3.11, forgets a cancellation that crosses the connection.
         raise asyncio.CancelledError
+
+
+def _weakness(channel: str, policy: Any) -> int:
+    """Return how badly a token policy protects a password or a signature, the least first (OPC 10000-4 §7.41)."""
+    uri = policy.SecurityPolicyUri or channel
+    if uri in _SAFE_FOR_PASSWORDS:
+        return 0
+    return 2 if uri == SecurityPolicyNone.URI else 1  # 1: deprecated
 
 
 def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:

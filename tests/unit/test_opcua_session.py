@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 from asyncua import Client, ua
 from asyncua.common.utils import Buffer
+from asyncua.crypto.security_policies import (
+    SecurityPolicyAes256Sha256RsaPss,
+    SecurityPolicyBasic256,
+    SecurityPolicyNone,
+)
 from asyncua.ua import ua_binary
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
@@ -15,7 +21,7 @@ from edge_agent.model import LossReason, Lost, ReadingBatch
 from edge_agent.testing.fakes import FakeClock, FakeContext
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
-from edge_agent_opcua.connection import open_connection
+from edge_agent_opcua.connection import _weakness, open_connection
 from edge_agent_opcua.plan import addresses, reads, subscriptions
 from edge_agent_opcua.resumption import Past
 from edge_agent_opcua.session import OpcUaSession
@@ -461,3 +467,14 @@ async def test_an_outage_is_told_once_by_the_session_that_ends_it() -> None:
         [Lost((0, 1), begun_ns, begun_ns + minute_ns, LossReason.OUTAGE)],
         [Lost((0, 1), begun_ns + minute_ns, begun_ns + 2 * minute_ns, LossReason.OUTAGE)],
     ]
+
+
+def test_of_the_ways_that_a_server_takes_a_password_the_safest_is_taken() -> None:
+    none, weak, safe = (SecurityPolicyNone.URI, SecurityPolicyBasic256.URI, SecurityPolicyAes256Sha256RsaPss.URI)
+    offered = [ua.UserTokenPolicy(PolicyId=uri, SecurityPolicyUri=uri) for uri in (none, weak, "", safe)]
+
+    def order(channel: str) -> list[str]:
+        return [str(one.SecurityPolicyUri) for one in sorted(offered, key=partial(_weakness, channel))]
+
+    assert order(safe) == ["", safe, weak, none]
+    assert order(none) == [safe, weak, none, ""]
