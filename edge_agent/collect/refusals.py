@@ -1,7 +1,7 @@
 """Which points a device refuses, why, and when each is tried again; kept with what is learned of it. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -37,10 +37,12 @@ class Refusals:
         self._asked: dict[int, str] = {}
         self._is_changed = False
 
-    def restore(self, config: DeviceModel, now_s: float, now_ns: int) -> None:
-        """Take up what was kept, as far as the same is still asked."""
-        for index, kept in self._kept():
-            if kept.asked == _asked(config, index):
+    def restore(self, configured: Callable[[], DeviceModel], now_s: float, now_ns: int) -> None:
+        """Take up what was kept, as far as the same is still asked; ``configured`` is called if anything was."""
+        entries = [*self._kept()]
+        config = configured() if entries else None
+        for index, kept in entries:
+            if config is not None and kept.asked == _asked(config, index):
                 self._asked[index], self._statuses[index] = kept.asked, kept.status
                 self._probation.restore(index, kept.pause_s, kept.due_s - now_ns / 1e9, now_s)
 

@@ -134,11 +134,12 @@ class DeviceSupervisor:
         Raises:
             OutboxError: readings cannot be kept any more. Nothing else.
         """
-        self._refused.restore(self._options.config.unpack(), self._clock.monotonic_s(), self._clock.now_ns())
+        self._refused.restore(self._options.config.unpack, self._clock.monotonic_s(), self._clock.now_ns())
         while True:
             try:
                 device = self._options.spec.create(self._context, self._options.config.unpack())
                 self._plans, self._planned_for = [], None
+                self._plan(device, by_interval(device.polled, self._options.intervals_s))
                 while True:
                     with _only_cancelled_when_asked():
                         pause_s = await self._serve(device)
@@ -225,7 +226,7 @@ class DeviceSupervisor:
                 due_s, group = schedule.next()
                 await self._clock.sleep(due_s - self._clock.monotonic_s())
                 self._metrics.lateness_seconds.observe(max(0.0, self._clock.monotonic_s() - due_s))
-                self._plan(device, [points for _, points in groups])
+                self._plan(device, groups)
                 await self._cycle(session, self._plans[group], groups[group][0])
                 self._keep_refused()
                 skipped = schedule.done(group, self._clock.monotonic_s())
@@ -234,14 +235,14 @@ class DeviceSupervisor:
         finally:
             self._keep_refused()
 
-    def _plan(self, device: Device, groups: Sequence[Sequence[int]]) -> None:
+    def _plan(self, device: Device, groups: Sequence[tuple[float, Sequence[int]]]) -> None:
         """Plan again if something was learned; exchanges for which nothing changes stay the same objects."""
         refused = frozenset(self._refused)
         learned = self._learned()
         if self._planned_for == (refused, learned):
             return
         self._planned_for = refused, learned
-        plans = [device.plan(points, refused) for points in groups]
+        plans = [device.plan(points, refused) for _, points in groups]
         if [[tuple(one.points) for one in plan] for plan in plans] != [
             [tuple(one.points) for one in plan] for plan in self._plans
         ]:
