@@ -147,6 +147,7 @@ class Agent:
             "started_ns": self._started_ns,
             "now_ns": self._clock.now_ns(),
             "insecure": list(self.options.insecure),
+            "certificates": self._expiries.soon(),
             "outbox": self._outbox.summary() if self._outbox else None,
             "publishers": [publisher.summary() for publisher in self._publishers],
             "devices": [self._device_status(device) for device in self.options.devices],

@@ -9,7 +9,7 @@ import typer
 from edge_agent.cli import table
 from edge_agent.cli.control import get_status, socket_of
 from edge_agent.cli.devices import print_devices
-from edge_agent.cli.wording import ago, counted, size
+from edge_agent.cli.wording import ago, counted, local_date, size
 
 
 def show_status(config: Path | None, control_socket: Path | None, *, as_json: bool) -> None:
@@ -33,6 +33,10 @@ def _print_agent(status: dict[str, Any]) -> None:
     typer.echo(", ".join(about))
     for setting in status["insecure"]:
         typer.echo(f"warning: insecure setting {setting}", err=True)
+    for one in status["certificates"]:
+        verb = "ends" if one["ends_ns"] > now_ns else "has ended"
+        told = f"{one['device']}: the {one['certificate']} certificate {verb} {local_date(one['ends_ns'])}"
+        typer.echo(f"warning: {told}; {one['remedy']}", err=True)
     print_devices(status)
     outbox = status["outbox"]
     pending = outbox["pending"] if outbox else {}

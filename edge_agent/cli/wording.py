@@ -19,6 +19,11 @@ def local_time(time_ns: int | None) -> str:
     return datetime.fromtimestamp(time_ns / 1e9, UTC).astimezone().isoformat(sep=" ", timespec="milliseconds")
 
 
+def local_date(time_ns: int) -> str:
+    """Return the day of a time in this computer's zone."""
+    return f"{datetime.fromtimestamp(time_ns / 1e9, UTC).astimezone():%Y-%m-%d}"
+
+
 def size(size_bytes: int) -> str:
     """Return a size in the largest unit that leaves something before the point."""
     amount, unit = float(size_bytes), "B"

@@ -32,6 +32,15 @@ class Expiries:
         self._gauge.labels(device, certificate).set(time_ns / 1e9)
         self._look_at(key)
 
+    def soon(self) -> list[dict[str, object]]:
+        """Return the certificates that end within ``WARN_DAYS`` or have ended, as JSON-ready data, in order."""
+        now_ns = self._clock.now_ns()
+        return [
+            {"device": device, "certificate": certificate, "ends_ns": time_ns, "remedy": remedy}
+            for (device, certificate), (time_ns, remedy) in sorted(self._told.items(), key=lambda one: one[1])
+            if time_ns - now_ns < WARN_DAYS * DAY_NS
+        ]
+
     async def run(self) -> NoReturn:
         """Task ``expiries``, until cancelled: a session may outlast the certificate that it began with."""
         while True:

@@ -93,6 +93,12 @@ def test_a_server_is_trusted_beside_the_running_agent_and_a_renewed_one_ahead_of
                 assert f'certificate="{which}"' in running._get("metrics")
             assert '"a certificate ends soon"' in running.log.read_text()  # the server's, in 30 days
 
+            shown = subprocess.run(
+                [EDGE_AGENT, "status", running.config], capture_output=True, text=True, check=False, timeout=30
+            )
+            assert "warning: cnc-07: the server certificate ends 20" in shown.stderr
+            assert "renew the certificate on the server" in shown.stderr
+
             certificate, key = renewed.write(folder, "renewed")
             opcua("trust", "add", running.config, certificate)
             server.kill()

@@ -277,7 +277,13 @@ def test_status_tells_why_a_device_or_broker_is_not_there_in_a_line_of_its_own(
         for name in ("near", "far")
     ]
     body = {"now_ns": 1, "gateway": "gw", "version": "1", "code": None, "started_ns": 0, "outbox": None}
-    body |= {"config": {"file": "a.yaml"}, "insecure": [], "devices": devices, "publishers": publishers}
+    body |= {
+        "config": {"file": "a.yaml"},
+        "insecure": [],
+        "certificates": [],
+        "devices": devices,
+        "publishers": publishers,
+    }
     monkeypatch.setattr(status, "get_status", lambda _: body)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")

@@ -43,4 +43,5 @@ async def test_a_session_that_goes_on_is_warned_as_the_end_comes_near_and_told_w
         assert caplog.records[-1].message == "a certificate is valid for long again"
         expiries.tell(CNC, "own", clock.now_ns() - 1, "trust the new one")
         assert caplog.records[-1].message == "a certificate has ended"
+        assert [one["certificate"] for one in expiries.soon()] == ["own"]
         task.cancel()
