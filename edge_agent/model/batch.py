@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 from edge_agent.model.ids import DeviceId
 from edge_agent.model.loss import Lost
@@ -40,20 +41,20 @@ class Column:
 
     def take(self, positions: Sequence[int]) -> "Column":
         """Return a new column with the readings at ``positions`` only."""
-        values: array[int] | array[float] | list[str] | list[bytes] | None
-        if self.values is None:
-            values = None
-        elif isinstance(self.values, array):
-            values = array(self.values.typecode, [self.values[i] for i in positions])
-        else:
-            values = [self.values[i] for i in positions]  # type: ignore[assignment]
         return Column(
             self.data_type,
-            array("H", [self.points[i] for i in positions]),
-            values,
-            None if self.statuses is None else array("I", [self.statuses[i] for i in positions]),
-            None if self.offsets_ns is None else array("q", [self.offsets_ns[i] for i in positions]),
+            _taken(self.points, positions),
+            None if self.values is None else _taken(self.values, positions),
+            None if self.statuses is None else _taken(self.statuses, positions),
+            None if self.offsets_ns is None else _taken(self.offsets_ns, positions),
         )
+
+
+def _taken(sequence: Any, positions: Sequence[int]) -> Any:
+    if isinstance(positions, range) and positions.step == 1:
+        return sequence[positions.start : positions.stop]
+    picked = [sequence[i] for i in positions]
+    return array(sequence.typecode, picked) if isinstance(sequence, array) else picked
 
 
 @dataclass(frozen=True, slots=True, eq=False)

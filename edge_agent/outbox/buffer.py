@@ -259,14 +259,21 @@ def _pieces(batch: ReadingBatch) -> Iterator[ReadingBatch]:
         yield batch
         return
     for column in batch.columns:
-        fixed = _reading_bytes(column)
-        sizes = (
-            [fixed + len(v) for v in column.values] if isinstance(column.values, list) else [fixed] * len(column)
-        )
-        ends = list(accumulate(sizes, initial=0))
-        start = 0
-        for position in range(1, len(column) + 1):
-            is_last = position == len(column)
-            if is_last or position - start == MAX_ROW_READINGS or ends[position + 1] - ends[start] > MAX_ROW_BYTES:
-                yield replace(batch, columns=(column.take(range(start, position)),))
-                start = position
+        for part in _parts(column):
+            yield replace(batch, columns=(column.take(part),))
+
+
+def _parts(column: Column) -> Iterator[range]:
+    """Yield the positions that go into one row each."""
+    count, fixed = len(column), _reading_bytes(column)
+    if not isinstance(column.values, list):
+        step = min(MAX_ROW_READINGS, MAX_ROW_BYTES // fixed)
+        yield from (range(start, min(start + step, count)) for start in range(0, count, step))
+        return
+    ends = list(accumulate((fixed + len(value) for value in column.values), initial=0))
+    start = 0
+    for position in range(1, count + 1):
+        is_last = position == count
+        if is_last or position - start == MAX_ROW_READINGS or ends[position + 1] - ends[start] > MAX_ROW_BYTES:
+            yield range(start, position)
+            start = position

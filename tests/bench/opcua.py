@@ -1,61 +1,78 @@
-"""What a value costs the OPC UA driver, by subscription and by read: ``python -m tests.bench.opcua [count]``.
+"""Scenarios ``opcua-…``: an OPC UA server → agent → durable outbox → Mosquitto, each a process of its own.
 
-The server is node-opcua in a process of its own; only the CPU time of this process counts.
+The server is ``opcua_plant``. ``opcua-read`` offers more than the agent can take, so that it always has work; what
+it gets done for each second of CPU is the figure.
 """
 
-import asyncio
+import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from edge_agent.model import ReadingBatch
-from tests.servers.opcua.reading import connect, make_device, points
-from tests.servers.opcua_server import OpcUaServer, opcua_server
-
-SETTLE_S, MEASURE_S, READS = 2.0, 8.0, 20
-
-
-async def subscribe(server: OpcUaServer, names: list[str]) -> None:
-    table = points(names, sampling_interval="50ms")
-    device, _ = make_device(server.url, table, publishing_interval="100ms")
-    session = await connect(device, within_s=30)
-    count = 0
-
-    async def emit(batch: ReadingBatch) -> None:
-        nonlocal count
-        count += len(batch)
-
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(session.run(emit))
-        await asyncio.sleep(SETTLE_S)
-        count, cpu_s, began_s = 0, time.process_time(), time.monotonic()
-        await asyncio.sleep(MEASURE_S)
-        cpu_s, took_s = time.process_time() - cpu_s, time.monotonic() - began_s
-        running.cancel()
-    await session.close()
-    share, each_us = cpu_s / took_s, cpu_s / count * 1e6
-    print(f"opcua-sub: {count / took_s:.0f} values/s, {share:.1%} of a core, {each_us:.1f} us/value")
+from tests.bench.load import Outcome, measure
+from tests.bench.opcua_plant import NAMESPACE
 
 
-async def read(server: OpcUaServer, names: list[str]) -> None:
-    device, _ = make_device(server.url, points(names), mode="poll")
-    session = await connect(device, within_s=30)
-    requests = device.plan(device.polled, frozenset())
-    cpu_s = time.process_time()
-    for _ in range(READS):
-        for request in requests:
-            await session.read(request)
-    cpu_s = time.process_time() - cpu_s
-    await session.close()
-    print(f"opcua-read: {cpu_s / READS / len(names) * 1e6:.1f} us/value")
+@dataclass(frozen=True)
+class Scenario:
+    """How much is offered, and what a prototype needs that only decodes, with no store and no broker behind it."""
+
+    name: str
+    devices: int
+    points: int
+    interval_ms: int
+    mode: str
+    floor_us: float
+
+    @property
+    def offered_per_s(self) -> float:
+        return self.devices * self.points * 1000 / self.interval_ms
 
 
-async def main(server: OpcUaServer, count: int) -> None:
-    names = [f"Bench.{i:04}" for i in range(count)]
-    await subscribe(server, names)
-    await read(server, names)
+SCENARIOS = (
+    # Prototype: asyncua's session with an own decoder of DataChangeNotification, 1,000 items at 10 Hz.
+    Scenario("opcua-sub-1000", 1, 1000, 100, "subscribe", 2.0),
+    Scenario("opcua-sub-5000", 1, 5000, 100, "subscribe", 2.0),
+    # 400,000 values a second are offered. For comparison: what a value takes asyncua to read.
+    Scenario("opcua-read", 4, 1000, 10, "poll", 17.0),
+)
 
 
-if __name__ == "__main__":
-    size = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    with opcua_server(bench=size) as bench_server:
-        asyncio.run(main(bench_server, size))
+def run(scenario: Scenario, seconds: float, profile: list[list[str]] | None = None) -> Outcome:
+    """Run one scenario; ``profile`` gets where the agent's CPU goes."""
+    with plant(scenario.points) as port:
+        return measure(scenario, lambda broker_port: _yaml(scenario, port, broker_port), seconds, profile)
+
+
+@contextmanager
+def plant(points: int) -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.bench.opcua_plant", str(points)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
+def _yaml(scenario: Scenario, port: int, broker_port: int) -> str:
+    lines = [
+        "gateway: {id: bench}",
+        'identifiers: {prefix: "88.000.1", allow_placeholder: true}',
+        "publishers:",
+        f'  - {{id: cloud, type: mqtt, servers: ["mqtt://127.0.0.1:{broker_port}"]}}',
+        "devices:",
+    ]
+    for number in range(scenario.devices):
+        lines += [
+            f"  - id: server-{number}",
+            "    driver: opcua",
+            f"    url: opc.tcp://127.0.0.1:{port}",
+            f"    interval: {scenario.interval_ms}ms",
+            f"    mode: {scenario.mode}",
+            "    points:",
+        ]
+        lines += [
+            f'      - {{name: p{point}, node: "nsu={NAMESPACE};s=v{point}"}}' for point in range(scenario.points)
+        ]
+    return "\n".join(lines) + "\n"
