@@ -250,17 +250,22 @@ class Reader:
         if kind > 31:  # noqa: PLR2004 - §5.2.2.16: the last that may ever be
             raise MalformedError(f"Variant of type {kind}")
         if form & _IS_ARRAY:
-            content: Any = self._elements_of(kind)
+            content: Any = self.elements(kind)
             dimensions = self._dimensions(len(content)) if form & _HAS_DIMENSIONS else ()
             value = Value(kind, content, is_array=True, dimensions=dimensions)
         elif form & _HAS_DIMENSIONS:
             raise MalformedError("dimensions of what is no array")
         else:
-            value = Value(kind, _READERS[kind](self))
+            value = Value(kind, self.scalar(kind))
         self._depth -= 1
         return value
 
-    def _elements_of(self, kind: int) -> list[Any]:
+    def scalar(self, kind: int) -> Any:
+        """Read one thing of a built-in type."""
+        return _READERS[kind](self)
+
+    def elements(self, kind: int) -> list[Any]:
+        """Read an array of things of a built-in type."""
         form = _STRUCTS.get(kind)
         if form is not None:
             count = self.count(form.size)

@@ -1,7 +1,7 @@
 """From OPC UA values to readings: type, value and status of one. Pure.
 
-Numbers, bool, text and bytes are taken as they are. Of the others, what people read as text becomes text; an array
-becomes JSON. The rest is Bad.
+Numbers, bool, text and bytes are taken as they are. Of the others, what people read as text becomes text; an
+array, and a structure of which the fields are known, become JSON. The rest is Bad.
 """
 
 import base64
@@ -22,6 +22,7 @@ LATEST_TICKS = (datetime(2262, 1, 1, tzinfo=UTC) - _BEGIN).days * _TICKS_PER_DAY
 _LAST_TICKS = ((datetime(9999, 12, 31, tzinfo=UTC) - _BEGIN).days * 86_400 + 86_399) * 10_000_000
 
 MAX_TEXT_ELEMENTS = 10_000  # of an array that becomes JSON
+MAX_JSON_CHARACTERS = 256 * 1024
 _EXACT = 2**53  # integers up to here survive in JSON as numbers (RFC 8259 §6)
 
 NUMBERS: dict[int, DataType] = {
@@ -56,8 +57,8 @@ def convert(value: Value | None, status: int) -> Reading:
     """Return the reading of one value that the server did not call Bad."""
     if value is None or value.kind == BuiltIn.NULL:
         return DataType.NULL, None, Quality.BAD_WAITING_FOR_INITIAL_DATA
-    if value.is_array:
-        return _array(value, status)
+    if value.is_array or isinstance(value.content, dict):
+        return _json(value, status)
     return scalar(value.kind, value.content, status)
 
 
@@ -106,14 +107,15 @@ _TYPES: dict[int, DataType] = {
 }
 
 
-def _array(value: Value, status: int) -> Reading:
+def _json(value: Value, status: int) -> Reading:
     if len(value.content) > MAX_TEXT_ELEMENTS:
         return DataType.NULL, None, Quality.BAD_ENCODING_LIMITS_EXCEEDED
     try:
-        elements = _nested([plain(value.kind, element) for element in value.content], value.dimensions)
-        text = json.dumps(elements, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(plain(value.kind, value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except TypeError:
         return DataType.NULL, None, Quality.BAD_NOT_SUPPORTED
+    if len(text) > MAX_JSON_CHARACTERS:
+        return DataType.NULL, None, Quality.BAD_ENCODING_LIMITS_EXCEEDED
     if not _is_utf8(text):
         return DataType.STRING, "", Quality.BAD_DECODING_ERROR
     return DataType.STRING, text, status
@@ -129,21 +131,21 @@ def plain(kind: int, content: Any) -> Any:
         if content.is_array:
             return _nested([plain(content.kind, one) for one in content.content], content.dimensions)
         return plain(content.kind, content.content)
+    if isinstance(content, dict):  # the fields of a structure
+        return {name: plain(field.kind, field) for name, field in content.items()}
     if kind != BuiltIn.NULL and kind not in _TYPES:
         raise TypeError(f"no JSON for built-in type {kind}")
     if content is None:
         return None
-    if kind in _TEXTS:
-        return _TEXTS[kind](content)
-    if kind == BuiltIn.BYTE_STRING:
+    return _TEXTS[kind](content) if kind in _TEXTS else _number_or_bytes(content)
+
+
+def _number_or_bytes(content: Any) -> Any:
+    if isinstance(content, bytes):
         return base64.b64encode(content).decode()
-    return _number(content)
-
-
-def _number(number: Any) -> Any:
-    if isinstance(number, float):
-        return number if math.isfinite(number) else None
-    return number if abs(number) <= _EXACT else str(number)
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    return content if abs(content) <= _EXACT else str(content)
 
 
 def _nested(elements: list[Any], dimensions: tuple[int, ...]) -> list[Any]:

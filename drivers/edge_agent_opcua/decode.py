@@ -90,16 +90,14 @@ class _Builder:
 class Decoder:
     """Turns the values of one session into columns.
 
-    Args:
-        converters: for the points whose values are not taken as they are.
-
     Attributes:
+        converters: for the points whose values are not taken as they are.
         overflows: readings that came with the Overflow bit so far: samples before them were lost at the server.
     """
 
-    def __init__(self, converters: Mapping[int, Converter] | None = None) -> None:
+    def __init__(self) -> None:
+        self.converters: Mapping[int, Converter] = {}
         self.overflows = 0
-        self._converters = dict(converters or {})
         self._types: dict[int, DataType] = {}
         self._points_of: dict[DataType, set[int]] = {data_type: set() for data_type in DataType}
 
@@ -161,11 +159,11 @@ class Decoder:
 
     def converter_of(self, point: int) -> Converter:
         """Return what makes readings of the point's values."""
-        return self._converters.get(point, convert)
+        return self.converters.get(point, convert)
 
     def is_plain(self, points: Iterable[int]) -> bool:
         """Return whether the values of all ``points`` are taken as they are."""
-        return self._converters.keys().isdisjoint(points)
+        return self.converters.keys().isdisjoint(points)
 
 
 class _Batch:

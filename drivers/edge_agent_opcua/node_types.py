@@ -33,18 +33,18 @@ async def type_of_variable(service: Any, node_id: Any) -> NodeType:
     )
     if data_type.StatusCode.is_bad() or not isinstance(data_type.Value.Value, ua.NodeId):
         raise PointRejectedError(f"the server does not tell what the node takes: {data_type.StatusCode.name}")
-    built_in = await _built_in(service, data_type.Value.Value)
+    built_in = await built_in_of(service, data_type.Value.Value)
     if built_in is None:  # an abstract type: what it holds now is what it takes
         built_in = value.Value.VariantType.value if value.Value is not None else 0
     dimensions = rank.Value.Value if rank.Value is not None else None
     is_array = isinstance(dimensions, int) and dimensions >= 0
-    return NodeType(built_in, is_array, await _texts(service, [node_id, data_type.Value.Value], built_in))
+    return NodeType(built_in, is_array, await texts_of(service, [node_id, data_type.Value.Value], built_in))
 
 
 async def type_of_argument(service: Any, argument: Any) -> NodeType:
     """Return what an argument of a method takes; raises as ``type_of_variable``."""
-    built_in = await _built_in(service, argument.DataType)
-    texts = await _texts(service, [argument.DataType], built_in or 0)
+    built_in = await built_in_of(service, argument.DataType)
+    texts = await texts_of(service, [argument.DataType], built_in or 0)
     return NodeType(built_in or 0, argument.ValueRank >= 0, texts)
 
 
@@ -62,7 +62,7 @@ async def read_values(service: Any, nodes: Sequence[Any]) -> list[Any]:
     return [value.Value.Value if value.Value is not None else None for value in values]
 
 
-async def _built_in(service: Any, data_type: Any) -> int | None:
+async def built_in_of(service: Any, data_type: Any) -> int | None:
     """Return the built-in type that values of ``data_type`` have on the wire, None if it is an abstract one."""
     for _ in range(MAX_DEPTH):
         if data_type.NamespaceIndex == 0 and isinstance(data_type.Identifier, int):
@@ -79,7 +79,7 @@ async def _built_in(service: Any, data_type: Any) -> int | None:
     return None
 
 
-async def _texts(service: Any, nodes: Sequence[Any], built_in: int) -> tuple[tuple[int, str], ...]:
+async def texts_of(service: Any, nodes: Sequence[Any], built_in: int) -> tuple[tuple[int, str], ...]:
     """Return the texts of the numbers of a variable or data type, if it has any."""
     if built_in > BuiltIn.UINT64:
         return ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from edge_agent.driver import Duration, PointModel, StrictModel
 from edge_agent.model import ReadingClass
 from edge_agent_opcua.browse_path import parse_address
 from edge_agent_opcua.event import Wanted, parse_event_field, parse_event_type
+from edge_agent_opcua.pick import parse_path
 
 MAX_QUEUE = 100_000
 MAX_EVENT_FIELDS = 100
@@ -68,6 +69,11 @@ def _check_node(text: str) -> str:
     return text
 
 
+def _check_field(text: str) -> str:
+    parse_path(None, text)
+    return text
+
+
 def _check_event_type(text: str) -> str:
     parse_event_type(text)
     return text
@@ -109,6 +115,17 @@ class OpcUaPoint(PointModel):
     )
     server_deadband: ServerDeadband | None = Field(
         default=None, description="Changes that the server keeps to itself; `deadband` is the agent's own."
+    )
+    element: int | None = Field(
+        default=None, ge=0, description="The point is this element of the variable's array, counted from 0."
+    )
+    field: Annotated[str, AfterValidator(_check_field)] = Field(
+        default="",
+        description="The point is this field of the variable's structure, `Position.X`, `Axes.0.Name`; "
+        "`*`: all of them, as JSON.",
+    )
+    labels: Literal["server"] | None = Field(
+        default=None, description="server: the reading is the text that the server has for the number."
     )
     events: Annotated[Events, Field(strict=False)] | None = Field(
         default=None,
@@ -153,6 +170,22 @@ class OpcUaPoint(PointModel):
         is_alarms = written["events"] == Events.ALARMS
         return {"class": ReadingClass.ALARM if is_alarms else ReadingClass.EVENT, "mode": Mode.SUBSCRIBE} | written
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the point is not the whole value of the variable."""
+        return self.element is not None or bool(self.field)
+
+    @property
+    def is_picked(self) -> bool:
+        """Whether the value of the variable is not taken as it is."""
+        return self.is_part or self.labels is not None
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.labels is not None and self.field:
+            raise ValueError("labels has no meaning with field: the texts are those of the variable's own numbers")
+        return self
+
     @model_validator(mode="after")
     def _check_events(self) -> Self:
         unused = sorted((EVENT_KEYS if self.events is None else VALUE_KEYS) & self.model_fields_set)
@@ -169,5 +202,7 @@ SUBSCRIPTION_KEYS = frozenset(
 )
 """They mean nothing for a point that is polled only."""
 EVENT_KEYS = frozenset({"event_fields", "event_types", "severity_min"})
-VALUE_KEYS = frozenset({"deadband", "interval", "sampling_interval", "server_deadband", "trigger"})
+VALUE_KEYS = frozenset(
+    {"deadband", "element", "field", "interval", "labels", "sampling_interval", "server_deadband", "trigger"}
+)
 """They mean nothing for events."""

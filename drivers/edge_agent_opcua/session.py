@@ -9,6 +9,7 @@ other point, and is tried again within the session.
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any, NoReturn
 
@@ -23,11 +24,14 @@ from edge_agent_opcua.browse_path import Address
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
+from edge_agent_opcua.convert import Converter
 from edge_agent_opcua.cross_check import CrossCheck
 from edge_agent_opcua.decode import OVERFLOW, Decoder
+from edge_agent_opcua.definitions import Types, learn
 from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.history import History
 from edge_agent_opcua.node_id import NodeAddress
+from edge_agent_opcua.pick import parse_path, picker
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
 from edge_agent_opcua.responses import Notification
@@ -98,6 +102,7 @@ class OpcUaSession:
         self._decoder = Decoder()
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = nodes
+        self._points = config.points
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
         self._has_backfill = config.backfill
         self._history = History(
@@ -396,9 +401,29 @@ class OpcUaSession:
         rejected = await subscription.monitor(known, [self._node_ids[item.point] for item in known])
         return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
+    async def _converters(self) -> Mapping[int, Converter]:
+        """Return what makes readings of the points that are parts or texts of their variables' values."""
+        picked = {i: point for i, point in enumerate(self._points) if point.is_picked}
+        known = {i: self._node_ids[i] for i in picked if self._node_ids[i] is not None}
+        fields = {i: node for i, node in known.items() if picked[i].field}
+        labels = {i: node for i, node in known.items() if picked[i].labels}
+        types = Types()
+        with suppress(ExchangeError), one_exchange(self._url, "asking for types"):
+            types = await learn(self.client.uaclient, self._services.attributes, fields, labels)
+        return {
+            i: picker(
+                parse_path(point.element, point.field),
+                types.definitions,
+                types.texts.get(i, {}) if point.labels else None,
+                is_field=bool(point.field),
+            )
+            for i, point in picked.items()
+        }
+
     async def _resolve(self) -> None:
         self._node_ids = await self._services.resolve(self._nodes)
         self._encoded = {}
+        self._decoder.converters = await self._converters()
 
     def _operations(self, points: Sequence[int]) -> list[bytes]:
         """Return what reads ``points``; each is encoded once."""

@@ -56,8 +56,13 @@ class OpcUaWriter:
         self._session = session
         self._service = session.client.uaclient
         self._types: dict[int, NodeType] = {}
+        self._parts = {i for i, point in enumerate(config.points) if point.is_part}
 
     async def write(self, point: int, value: Value) -> WriteResult:
+        if point in self._parts:
+            return WriteResult(
+                WriteOutcome.REFUSED, "the point is a part of a value, which is written whole or not"
+            )
         node_id = self._session.node_id(point)
         if node_id is None:
             return WriteResult(WriteOutcome.REFUSED, "the server has no such namespace")

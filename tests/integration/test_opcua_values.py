@@ -29,7 +29,20 @@ EXPECTED = {
     "Guid": ("string", "72962b91-fa75-4ae6-8d28-b404dc7daf63"),
     "Blob": ("bytes", b"\x00\x01\xff"),
     "State": ("int32", 1),
+    "Xml": ("string", "<a/>"),
+    "NodeId": ("string", "ns=2;s=Axis"),
+    "ExpandedNodeId": ("string", "ns=2;i=5"),
+    "StatusCode": ("uint32", Quality.BAD_SENSOR_FAILURE),
+    "QualifiedName": ("string", "2:Axis"),
+    "Variant_Int16": ("int16", -5),
     "Axes": ("string", "[1.0,2.0,3.0]"),
+    "Matrix": ("string", "[[1,2,3],[4,5,6]]"),
+    "Texts": ("string", '["齿轮","",null]'),
+    "Flags": ("string", "[true,false]"),
+    "Counts": ("string", '[1,"9007199254740993"]'),
+    "Blobs": ("string", '["AP8=",null]'),
+    "Moments": ("string", '["2026-01-02T03:04:05.678000Z"]'),
+    "Empty": ("string", "[]"),
 }
 FLOATS = [f"Float.{i:03}" for i in range(250)]
 MODES = ["subscribe", "poll"]
@@ -62,7 +75,8 @@ async def test_a_device_that_both_polls_and_reports_conforms(server: OpcUaServer
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_types_and_values_are_the_servers(server: OpcUaServer, mode: str) -> None:
-    device, config = make_device(server.url, points(EXPECTED), mode=mode)
+    names = [name.replace("Variant_", "Variant.") for name in EXPECTED]
+    device, config = make_device(server.url, points(names), mode=mode)
     if mode == "poll":
         got = await read_once(device, config)
     else:

@@ -120,6 +120,18 @@ async def test_a_namespace_that_the_server_lacks_is_refused(server: OpcUaServer)
     assert result == WriteResult(WriteOutcome.REFUSED, "the server has no such namespace")
 
 
+async def test_a_point_that_is_a_part_of_a_value_is_not_written(server: OpcUaServer) -> None:
+    device, config = make_device(server.url, points(["Axes"], element=1), mode="poll")
+    session = await connect(device)
+    assert isinstance(session, OpcUaSession)
+    try:
+        result = await OpcUaWriter(config, session).write(0, 5.0)
+    finally:
+        await session.close()
+    assert result.outcome is WriteOutcome.REFUSED
+    assert (await held(server.url, "Axes")) == "[1.0,2.0,3.0]"
+
+
 @pytest.mark.parametrize(
     ("name", "outcome", "reason"),
     [

@@ -9,10 +9,13 @@ from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.model import Column, DeviceId, ReadingBatch, is_bad
+from edge_agent.model import Column, DataType, DeviceId, ReadingBatch, is_bad
 from edge_agent.testing.conformance import check_batch
-from edge_agent_opcua.binary import MalformedError
+from edge_agent_opcua.binary import BuiltIn, MalformedError, Structure, Value
 from edge_agent_opcua.decode import Decoder
+from edge_agent_opcua.node_id import NodeAddress
+from edge_agent_opcua.pick import picker
+from edge_agent_opcua.structure import Definition, FieldType, Form
 
 Kind = ua.VariantType
 moments = st.datetimes(datetime(1601, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy adds the zone
@@ -80,6 +83,29 @@ def _told(columns: Sequence[Column]) -> Counter[str]:
             offset_ns = column.offsets_ns[i] if column.offsets_ns is not None else 0
             told[f"{point} {column.data_type.word} {content!r} {status} {offset_ns}"] += 1
     return told
+
+
+fields = st.lists(
+    st.builds(
+        FieldType,
+        st.text(max_size=3),
+        st.integers(0, 25),
+        st.none() | st.just(NodeAddress(1)),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=5,
+)
+
+
+@given(st.sampled_from(Form), fields, st.binary(max_size=100), st.lists(st.integers(0, 3) | st.text(max_size=3)))
+def test_any_bytes_in_any_structure_are_a_reading(
+    form: Form, parts: list[FieldType], body: bytes, path: list[int | str]
+) -> None:
+    definitions = {NodeAddress(1): Definition(form, tuple(parts))}
+    value = Value(BuiltIn.EXTENSION_OBJECT, Structure(NodeAddress(1), body))
+    data_type, _, status = picker(path, definitions, None, is_field=True)(value, 0)
+    assert data_type is not DataType.NULL or is_bad(status)
 
 
 @given(st.binary(max_size=200))

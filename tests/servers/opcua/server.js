@@ -14,6 +14,7 @@ const options = {
     port: 0, // 0: a free one
     modules: __dirname, // folder that has node_modules
     limits: {}, // operation limits that are announced and enforced, such as {"maxNodesPerRead": 100}
+    structures: false, // true: also the types of types.xml and variables that hold them
     floats: 300, // variables Float.000 … whose value is their number and a half
     bench: 0, // variables Bench.0000 … that all change every benchInterval
     benchInterval: 100, // milliseconds
@@ -41,13 +42,16 @@ const options = {
 
 const addAlarms = require("./alarms.js");
 const addDescribed = require("./described.js");
+const addStructures = require("./structures.js");
 const addWritable = require("./writable.js");
 
 const load = createRequire(path.join(options.modules, "package.json"));
 const { OPCUAServer } = load("node-opcua-server");
+const { nodesets } = load("node-opcua-nodesets");
 const { OPCUACertificateManager } = load("node-opcua-certificate-manager");
 const { DataType, Variant, VariantArrayType } = load("node-opcua-variant");
 const { standardUnits } = load("node-opcua-data-access");
+const { coerceExpandedNodeId, coerceNodeId } = load("node-opcua-nodeid");
 const { StatusCodes } = load("node-opcua-status-code");
 const { MessageSecurityMode, SecurityPolicy } = load("node-opcua-secure-channel");
 
@@ -112,11 +116,32 @@ function addVariables(addressSpace) {
     add("Guid", DataType.Guid, "72962B91-FA75-4AE6-8D28-B404DC7DAF63");
     add("Blob", DataType.ByteString, Buffer.from([0, 1, 255]));
     add("NotANumber", DataType.Double, NaN);
+    add("Xml", DataType.XmlElement, "<a/>");
+    add("NodeId", DataType.NodeId, coerceNodeId("ns=2;s=Axis"));
+    add("ExpandedNodeId", DataType.ExpandedNodeId, coerceExpandedNodeId("ns=2;i=5"));
+    add("StatusCode", DataType.StatusCode, StatusCodes.BadSensorFailure);
+    add("QualifiedName", DataType.QualifiedName, { namespaceIndex: 2, name: "Axis" });
+    add("Variant.Int16", "BaseDataType").setValueFromSource({ dataType: DataType.Int16, value: -5 });
 
     const axes = add("Axes", DataType.Double, undefined, { valueRank: 1, arrayDimensions: [3] });
     axes.setValueFromSource(new Variant({
         dataType: DataType.Double, arrayType: VariantArrayType.Array, value: [1, 2, 3],
     }));
+    const array = (name, dataType, value, dimensions) => {
+        const rank = dimensions ? dimensions.length : 1;
+        add(name, dataType, undefined, { valueRank: rank, arrayDimensions: dimensions || [0] }).setValueFromSource(
+            new Variant({
+                dataType, arrayType: dimensions ? VariantArrayType.Matrix : VariantArrayType.Array, value, dimensions,
+            }),
+        );
+    };
+    array("Matrix", DataType.Int32, new Int32Array([1, 2, 3, 4, 5, 6]), [2, 3]);
+    array("Texts", DataType.String, ["齿轮", "", null]);
+    array("Flags", DataType.Boolean, [true, false]);
+    array("Counts", DataType.UInt64, [[0, 1], [0x00200000, 0x00000001]]);
+    array("Blobs", DataType.ByteString, [Buffer.from([0, 255]), null]);
+    array("Moments", DataType.DateTime, [new Date("2026-01-02T03:04:05.678Z")]);
+    array("Empty", DataType.Double, []);
     const stateType = namespace.addEnumerationType({
         browseName: "MachineState", enumeration: ["Stopped", "Running", "Alarm"],
     });
@@ -134,6 +159,9 @@ function addVariables(addressSpace) {
     );
     addChanging(add);
     addFolders(namespace, folder);
+    if (options.structures) {
+        addStructures(addressSpace, namespace, folder, { DataType, Variant, VariantArrayType });
+    }
     addWritable(namespace, folder, { DataType, StatusCodes, Variant, VariantArrayType });
     addDescribed(namespace, folder, options.described, { DataType, StatusCodes, Variant, VariantArrayType });
 }
@@ -257,7 +285,10 @@ async function main() {
         host: "127.0.0.1",
         hostname: "127.0.0.1",
         port,
-        ...(options.machineTools.length ? { nodeset_filename: nodesetFiles(load) } : {}),
+        ...(options.machineTools.length || options.structures ? { nodeset_filename: [
+            ...(options.machineTools.length ? nodesetFiles(load) : [nodesets.standard]),
+            ...(options.structures ? [path.join(__dirname, "types.xml")] : []),
+        ] } : {}),
         securityPolicies: [SecurityPolicy.None, ...(options.security ? [
             SecurityPolicy.Basic256Sha256, SecurityPolicy.Aes128_Sha256_RsaOaep, SecurityPolicy.Aes256_Sha256_RsaPss,
         ] : [])],
