@@ -106,11 +106,10 @@ async def test_what_udp_loses_is_asked_again_and_no_answer_is_anothers() -> None
 async def test_a_datagram_that_is_no_answer_is_discarded(data: bytes) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
-        peer.setblocking(False)
         transport = await udp(peer.getsockname()[1], 0.05)
         async with asyncio.TaskGroup() as group:
             asked = group.create_task(transport.exchange(1, read_pdu(Table.HOLDING, 7, 1)))
-            _, address = await asyncio.get_running_loop().sock_recvfrom(peer, 100)
+            _, address = await asyncio.to_thread(peer.recvfrom, 100)
             peer.sendto(data, address)
             peer.sendto(HEADER.pack(1, 0, 5, 1) + b"\3\2\0\7", address)
             assert await asked == b"\3\2\0\7"
