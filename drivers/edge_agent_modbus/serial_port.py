@@ -109,20 +109,38 @@ def open_port(settings: SerialModel, protocol: asyncio.Protocol) -> None:
     Raises:
         DeviceUnavailableError: it cannot be opened; the message says what to do.
     """
-    import serial  # noqa: PLC0415 - for those who have a serial line
-
     try:
-        port = serial.Serial(
-            settings.port,
-            settings.baud_rate,
-            settings.bits,
-            {"even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD, "none": serial.PARITY_NONE}[settings.parity],
-            settings.stop_bits,
-            timeout=0,
-            exclusive=True,
-        )
+        try:
+            port = _open(settings, settings.bits, settings.parity)
+        except termios.error:
+            if not _is_pseudo(settings.port):
+                raise
+            port = _open(settings, 8, "none")  # a pseudo-terminal has no other; glibc says so at every second time
     except (OSError, ValueError, termios.error) as exc:  # SerialException is an OSError
         number = exc.errno if isinstance(exc, OSError) else None
         why = _WHY.get(number or 0, f"cannot be opened ({exc}); check serial:")
         raise DeviceUnavailableError(f"{settings.port} {why}") from exc
     SerialTransport(port, protocol)
+
+
+def _is_pseudo(path: str) -> bool:
+    file = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return os.ttyname(file).startswith("/dev/pts/")
+    finally:
+        os.close(file)
+
+
+def _open(settings: SerialModel, bits: int, parity: Literal["even", "odd", "none"]) -> _Port:
+    import serial  # noqa: PLC0415 - for those who have a serial line
+
+    port: _Port = serial.Serial(
+        settings.port,
+        settings.baud_rate,
+        bits,
+        {"even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD, "none": serial.PARITY_NONE}[parity],
+        settings.stop_bits,
+        timeout=0,
+        exclusive=True,
+    )
+    return port

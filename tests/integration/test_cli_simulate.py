@@ -1,5 +1,6 @@
 """``edge-agent simulate``: the example, mistakes at their place, a port in use, Ctrl-C."""
 
+import asyncio
 import json
 import re
 import signal
@@ -13,14 +14,19 @@ import pytest
 from pydantic import BaseModel
 
 from edge_agent.cli.simulate import simulate
+from edge_agent.collect.line import Lines
+from edge_agent.config import load
 from edge_agent.config.simulated import load_simulated
 from edge_agent.errors import ConfigError, SimulationError
 from edge_agent.registry import Registry
+from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.point import ModbusPoint
+from edge_agent_modbus.session import ModbusUnit
 from edge_agent_modbus.simulator.config import Identification, SimulatedDevice, SimulatedPoint
 from edge_agent_modbus.simulator.faults import Fault
 from edge_agent_modbus.simulator.signals import Signal
+from tests.servers.modbus_device import read_once
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "configs/simulation.yaml"
@@ -86,3 +92,34 @@ def test_every_key_is_in_the_page() -> None:
     for model in (*models(Fault), *models(Signal)):
         keys |= model.model_fields.keys()
     assert not [key for key in sorted(keys) if f"`{key}" not in page]
+
+
+@pytest.mark.slow
+async def test_one_file_serves_the_simulation_of_a_serial_line_and_the_agent(tmp_path: Path) -> None:
+    path, line = tmp_path / "agent.yaml", tmp_path / "line"
+    keys = f"serial: {{port: {line}, baud_rate: 115200}}"
+    point = "{name: voltage, holding: 9, type: float32, unit: V}"
+    path.write_text(
+        "gateway: {id: gw-01}\noutbox: {directory: state}\npublishers: []\ndevices:\n"
+        f"  - {{id: meter-03, driver: modbus, {keys}, unit: 3, points: [{point}]}}\n"
+        f"  - {{id: meter-04, driver: modbus, {keys}, unit: 4, points: [{point}]}}\n"
+    )
+    with start(path, "--json") as process:
+        try:
+            assert process.stdout is not None
+            told = [json.loads(await asyncio.to_thread(process.stdout.readline)) for _ in range(2)]
+            devices = (await asyncio.to_thread(load, path, Registry())).devices
+            lines = Lines()
+            for options in devices:
+                device = options.spec.create(FakeContext(options.id, lines=lines), options.config.unpack())
+                assert isinstance(device, ModbusUnit)
+                (voltage,) = (await read_once(device)).values()
+                assert 100 < voltage < 300
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, 5) == 0
+    assert [(event["event"], event["device"], event["detail"]) for event in told] == [
+        ("listening", "meter-03", str(line)),
+        ("listening", "meter-04", str(line)),
+    ]
+    assert not line.is_symlink()

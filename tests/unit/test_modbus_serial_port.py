@@ -85,6 +85,27 @@ async def test_nobody_else_gets_the_port(port: Terminal) -> None:
     os.close(other)
 
 
+@pytest.mark.parametrize(("parity", "data_bits"), [("even", 8), ("odd", 7), ("none", 7), ("none", 8)])
+async def test_a_pseudo_terminal_is_opened_again_whatever_it_does_not_have(
+    port: Terminal, parity: Any, data_bits: Any
+) -> None:
+    for _ in range(3):
+        listener = Listener()
+        open_port(SerialModel(port=port.path, parity=parity, data_bits=data_bits), listener)
+        listener.transport.close()
+
+
+async def test_a_port_that_does_not_have_what_is_configured_says_so(
+    port: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise termios.error(22, "Invalid argument")
+
+    monkeypatch.setattr(termios, "tcsetattr", refuse)
+    with pytest.raises(DeviceUnavailableError, match=r"cannot be opened \(.*Invalid argument.*\); check serial:"):
+        open_port(SerialModel(port=port.path), Listener())
+
+
 async def test_a_port_that_is_none_says_what_to_check(tmp_path: Any) -> None:
     (tmp_path / "no-port").write_text("")
     with pytest.raises(DeviceUnavailableError, match=r"cannot be opened .*; check serial:"):
