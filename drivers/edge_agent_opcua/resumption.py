@@ -35,17 +35,18 @@ class Resumption:
     """The first readings of points after they were Bad."""
 
     def __init__(self) -> None:
-        self._awaited: dict[int, tuple[int, int]] = {}
+        self._awaited: dict[int, tuple[int, int, int]] = {}
 
-    def expect(self, points: Iterable[int], heard_ns: int, asked_ns: int) -> None:
+    def expect(self, points: Iterable[int], heard_ns: int, asked_ns: int, ahead_ns: int = 0) -> None:
         """The server was asked to report ``points``.
 
         Args:
             points: those that had a Bad reading before.
             heard_ns: a change after this was not told.
             asked_ns: when it was asked, after the Bad reading.
+            ahead_ns: by how much the clock of the source is ahead of ours.
         """
-        self._awaited |= dict.fromkeys(points, (heard_ns, asked_ns))
+        self._awaited |= dict.fromkeys(points, (heard_ns, asked_ns, ahead_ns))
 
     def apply(self, columns: tuple[Column, ...], time_ns: int) -> tuple[Column, ...]:
         """Return the readings of one notification, with the time of asking where they are older.
@@ -75,8 +76,9 @@ class Resumption:
         missed, firsts = [], {}
         for position, point in enumerate(column.points):
             if point in self._awaited:
-                heard_ns, asked_ns = self._awaited.pop(point)
-                source_ns = time_ns + (0 if column.offsets_ns is None else column.offsets_ns[position])
+                heard_ns, asked_ns, ahead_ns = self._awaited.pop(point)
+                offset_ns = 0 if column.offsets_ns is None else column.offsets_ns[position]
+                source_ns = time_ns + offset_ns - ahead_ns
                 if source_ns < asked_ns:
                     firsts[position] = asked_ns - time_ns
                     missed += [position] if source_ns > heard_ns else []

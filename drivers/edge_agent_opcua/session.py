@@ -43,6 +43,7 @@ from edge_agent_opcua.subscription import Subscription
 from edge_agent_opcua.translation import one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields, value_of
 
+CLOCKS_APART_S = 2.0  # more than an answer takes
 CYCLES = 3  # publications and samples that a change may take before it counts as not reported
 
 
@@ -181,7 +182,12 @@ class OpcUaSession:
     def remarks(self) -> Sequence[str]:
         """See ``edge_agent.driver.Remarking``."""
         items = sum(len(publishing.items) for publishing in self._wanted)
-        return *excess(self._services.profile, items, samples_per_s(self._wanted)), *self._revisions.remarks()
+        told = excess(self._services.profile, items, samples_per_s(self._wanted))
+        ahead_s = self._services.ahead_ns / 1e9
+        if abs(ahead_s) > CLOCKS_APART_S:
+            apart = f"the server's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
+            told += (f"{apart}; its readings carry its times",)
+        return *told, *self._revisions.remarks()
 
     async def renew_channel(self) -> None:
         """Renew the channel's token, if it is time; a request that is not the session's own comes after this.
@@ -289,7 +295,9 @@ class OpcUaSession:
         points, past = tuple(self._of_point), self._past
         nodes: dict[int, Any] = {}
         if past.heard_ns and points:
-            self._resumption.expect(self._variables(points), past.heard_ns, self._asked_ns)
+            self._resumption.expect(
+                self._variables(points), past.heard_ns, self._asked_ns, self._services.ahead_ns
+            )
             nodes = await self._with_history(points)
             missing = tuple(point for point in points if point not in nodes)
             if missing:
@@ -352,7 +360,7 @@ class OpcUaSession:
                         rejected |= await self._monitor(subscription, [subscription.items[it] for it in mine])
         now_s = self._clock.monotonic_s()
         accepted = set(points) - rejected.keys()
-        self._resumption.expect(self._variables(accepted), self._asked_ns, asked_ns)
+        self._resumption.expect(self._variables(accepted), self._asked_ns, asked_ns, self._services.ahead_ns)
         for point in accepted:
             self._retries.passed(point)
         self._begin_events(set(points) - rejected.keys())

@@ -197,7 +197,7 @@ class DeviceSupervisor:
             ) from exc
         self._metrics.connects.inc()
         self._metrics.up.set(1)
-        self._telling.remarks(session)
+        self._telling.connected(session)
         return session
 
     async def _collect(self, device: Device, session: Session) -> None:
@@ -319,7 +319,7 @@ class DeviceSupervisor:
                 self._refused.failed(point, statuses.get(point, Quality.BAD), now_s)
         if len(self._refused):
             self._refused.passed(point for point, status in batch.statuses().items() if not is_bad(status))
-        self._metrics.refused_points.set(len(self._refused))
+        self._metrics.refused_points.set(len(self._refused) + self._telling.rejected)
 
     def _keep_refused(self) -> None:
         """Write down what changed, and log each point once: a session finds out anew what the last one knew."""
@@ -378,6 +378,8 @@ class DeviceSupervisor:
 
     async def _take_reported(self, batch: ReadingBatch) -> None:
         await self._take(batch)
+        self._telling.reported(batch)
+        self._metrics.refused_points.set(len(self._refused) + self._telling.rejected)
         self._tell_refused(batch.refused)
 
     async def _take(self, batch: ReadingBatch) -> None:

@@ -9,7 +9,7 @@ from edge_agent.collect.options import DeviceOptions
 from edge_agent.current import DeviceCurrent
 from edge_agent.driver import Remarking, Session
 from edge_agent.edge_log import EdgeLog
-from edge_agent.model import LossReason, Lost, PointTable
+from edge_agent.model import LossReason, Lost, PointTable, ReadingBatch, is_good
 
 _log = logging.getLogger("edge_agent.collect.supervisor")
 NAMED_IN_LOG = 5
@@ -34,16 +34,29 @@ class Telling:
         self._metrics = metrics
         self._lose = lose
         self._told: set[str] = set()
+        self._rejected: set[int] = set()
         self._gaps = EdgeLog(_log, clock.monotonic_s, device=options.id)
 
-    def remarks(self, session: Session) -> None:
+    @property
+    def rejected(self) -> int:
+        """How many of the points that a session reports the device refuses."""
+        return len(self._rejected)
+
+    def connected(self, session: Session) -> None:
         """Show what the device does otherwise than asked, and log each remark once."""
+        self._rejected.clear()
         self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
         for remark in self._current.remarks:
             if remark not in self._told:
                 self._told.add(remark)
                 about = {"device": self._options.id, "remark": remark}
                 _log.warning("the device does not do as asked", extra=about)
+
+    def reported(self, batch: ReadingBatch) -> None:
+        """Take note of what the device refuses and of what it refuses no longer."""
+        if self._rejected:
+            self._rejected -= {point for point, status in batch.statuses().items() if is_good(status)}
+        self._rejected |= batch.refused
 
     def lost(self, lost: Lost) -> None:
         """Say that the device lost readings: the first time in the log, each time as a gap record."""

@@ -1,5 +1,6 @@
 """Each item has a truth of its own: what the server does not report costs nothing else, and is tried again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from asyncua import Server, ua
 
 from edge_agent.model import Quality, is_good
 from edge_agent.testing.eventually import eventually
+from edge_agent_opcua.session import OpcUaSession
 from tests.servers.opcua.reading import make_device, points, read_once, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 
@@ -86,6 +88,33 @@ async def test_a_change_of_time_alone_is_reported_if_asked_for(server: OpcUaServ
         await eventually(lambda: [name for name, _ in collected.all].count("Float_002") == 2)
         await eventually(lambda: len({reading.status for name, reading in collected.all if name == "Flicker"}) > 1)
     assert [name for name, _ in collected.all].count("Float_003") == 1
+
+
+async def test_what_the_server_does_otherwise_is_remarked(server: OpcUaServer) -> None:
+    table = [
+        *points(["Float.004"], server_deadband={"percent": 5.0}),
+        *points(["Float.005"], sampling_interval="10ms"),
+    ]
+    device, config = make_device(server.url, table, publishing_interval="10ms")
+    async with reporting(device, config) as collected:
+        got = await collected.all_of(2)
+        assert isinstance(collected.session, OpcUaSession)
+        told = collected.session.remarks
+    assert {name: reading.value for name, reading in got.items()} == {"Float_004": 4.5, "Float_005": 5.5}
+    assert "the server has no such deadband or trigger and reports every change: Float_004" in told
+    assert "the server samples more slowly than asked (each 50ms, not each 10ms): Float_005" in told
+    assert "the server publishes each 50ms, not each 10ms" in told
+
+
+async def test_a_server_that_reports_all_changes_stands_the_check(server: OpcUaServer) -> None:
+    device, config = make_device(
+        server.url, points(["Counter", "Sine", "Flicker", "Feed"]), mode="both", check_interval="1s"
+    )
+    async with reporting(device, config) as collected:
+        await collected.all_of(4)
+        await asyncio.sleep(4)  # three checks and what follows them
+    assert collected.lost == []
+    assert [name for name, _ in collected.all].count("Feed") == 1
 
 
 @pytest.mark.parametrize("mode", ["subscribe", "poll"])

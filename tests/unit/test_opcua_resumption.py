@@ -44,3 +44,10 @@ def test_a_change_during_the_outage_is_told_too_and_what_came_after_the_asking_f
 def test_without_an_outage_nothing_is_touched() -> None:
     columns = (told((0, 7, 100)),)
     assert Resumption().apply(columns, TIME) is columns
+
+
+def test_a_source_whose_clock_is_ahead_is_compared_by_its_clock() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1], HEARD, ASKED, ahead_ns=3_000)
+    batch = (told((0, 7, 8_500), (1, 8, 12_500)),)  # changed during the outage, and after the asking
+    assert shown(resumption.apply(batch, TIME)) == [(0, 7, 8_500), (0, 7, ASKED), (1, 8, 12_500)]

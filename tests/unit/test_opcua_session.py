@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ class FakeServer:
         self.largest_read = 10_000
         self.namespaces = ["http://opcfoundation.org/UA/"]
         self.product = "Thing"
+        self.now: datetime | None = None
         self.answers_missing = 0
         self.interval_ms = 0.0
         self.item_codes: dict[int, int] = {}
@@ -57,7 +59,7 @@ class FakeServer:
 
     async def read_attributes(self, node_ids: Sequence[Any], attr: object) -> list[Any]:
         assert node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray
-        told = (self.namespaces, 0, None, None, None, None, "Maker", self.product)
+        told = (self.namespaces, 0, None, None, None, self.now, "Maker", self.product)
         return [ua.DataValue(ua.Variant(one)) for one in told[: len(node_ids)]]
 
     async def _send_request(self, request: Any, **_: object) -> Buffer:
@@ -478,3 +480,14 @@ def test_of_the_ways_that_a_server_takes_a_password_the_safest_is_taken() -> Non
 
     assert order(safe) == ["", safe, weak, none]
     assert order(none) == [safe, weak, none, ""]
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "told"),
+    [(0, ()), (1, ()), (3600, ("the server's clock is 3600 s behind ours; its readings carry its times",))],
+)
+async def test_a_server_whose_clock_is_wrong_is_told(behind_s: int, told: tuple[str, ...]) -> None:
+    server, clock = FakeServer(), FakeClock()
+    server.now = datetime.fromtimestamp(clock.now_ns() / 1e9 - behind_s, UTC)
+    session = await prepared(server, config(), clock)
+    assert tuple(session.remarks) == told

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.current import DevicePhase
 from edge_agent.driver import Emit
-from edge_agent.model import Column, DataType, LossReason, Lost, ReadingBatch
+from edge_agent.model import Column, DataType, LossReason, Lost, Quality, ReadingBatch
 from tests.servers.supervised import DEVICE, Bench, Plant
 
 
@@ -81,3 +81,15 @@ async def test_what_is_fetched_of_the_past_is_kept_and_is_not_the_present() -> N
         assert [batch.historical for batch in bench.kept] == [False, True]
         assert bench.value("backfilled_readings_total") == 1
         assert bench.value("readings_total") == 2
+
+
+async def test_points_that_a_session_rejects_are_counted_until_they_are_good() -> None:
+    def one(status: int, *refused: int) -> ReadingBatch:
+        column = Column(DataType.INT16, array("H", [0]), array("h", [1]), array("I", [status]))
+        return ReadingBatch(DEVICE, 2, (column,), frozenset(refused))
+
+    rejected = one(Quality.BAD_NODE_ID_UNKNOWN, 0)
+    for batches, count in (([rejected], 1), ([rejected, one(Quality.BAD_TIMEOUT)], 1), ([rejected, one(0)], 0)):
+        bench = Bench(Leaky(*batches))
+        async with bench.running():
+            assert bench.value("refused_points") == count
