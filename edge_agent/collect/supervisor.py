@@ -92,6 +92,7 @@ class DeviceSupervisor:
         self._planned_for: tuple[AbstractSet[int], dict[str, str]] | None = None
         self._failures = 0
         self._silent_since_s: float | None = None  # begin of the first exchange after the last answer
+        self._is_kept_off = False
         self._asked_s = clock.monotonic_s()
         self._partial = EdgeLog(_log, clock.monotonic_s, device=options.id)
         self._telling = Telling(options, current, self._metrics, lose, clock)
@@ -158,7 +159,7 @@ class DeviceSupervisor:
 
     async def _serve(self, device: Device) -> float:
         """Connect and collect until the session is lost; return the pause before the next attempt."""
-        begin_s, reason = self._clock.monotonic_s(), ""
+        begin_s, reason, self._is_kept_off = self._clock.monotonic_s(), "", False
         try:
             session = await self._connect(device)
             connected_s = self._clock.monotonic_s()
@@ -176,8 +177,8 @@ class DeviceSupervisor:
     def _pause_s(self, reason: str, since_s: float) -> float:
         """Return the pause before the next attempt, which is one for all devices on the same unit."""
         station, wait_s = self._context.station, self._wait_s()
-        if wait_s > 0:  # somebody else found that it is silent
-            return wait_s
+        if wait_s > 0 or self._is_kept_off:  # somebody else found that it is silent
+            return max(0.0, wait_s)
         self._backoff.attempts = max(self._backoff.attempts, station.attempts)
         pause_s = self._backoff.next_s()
         until_s = self._clock.monotonic_s() + pause_s
@@ -278,6 +279,7 @@ class DeviceSupervisor:
         """
         station, begin_s = self._context.station, self._clock.monotonic_s()
         if why_not := station.begin(self.device, begin_s):
+            self._is_kept_off = True
             raise DeviceUnavailableError(why_not)
         if self._silent_since_s is None:
             self._silent_since_s = begin_s

@@ -263,3 +263,27 @@ async def test_each_request_of_a_cycle_and_each_part_of_a_search_has_a_time_of_i
                     times_s[index] = (batch.time_ns + offset_ns - began_ns) / 1e9
         await session.close()
     assert times_s == {0: 2.0, 1: 3.0, 2: 4.0}
+
+
+async def test_each_part_of_a_request_that_is_read_in_parts_has_a_time_of_its_own() -> None:
+    clock = FakeClock()
+
+    def at_most_two(request: bytes, _: int) -> bytes:
+        clock.step(1.0)
+        (count,) = struct.unpack_from(">H", request, 10)
+        return registers_reply(request) if count <= 2 else reply(request, b"\x83\x03")
+
+    async with scripted_server(at_most_two) as server:
+        device = unit(server.port, words(*range(8)), clock=clock)
+        session = await device.connect()
+        (request,) = device.plan(device.polled, frozenset())
+        await session.read(request)
+        began_ns = clock.now_ns()
+        batch = await session.read(request)
+        await session.close()
+    times_s = {
+        index: (batch.time_ns + (column.offsets_ns[position] if column.offsets_ns else 0) - began_ns) / 1e9
+        for column in batch.columns
+        for position, index in enumerate(column.points)
+    }
+    assert times_s == {0: 1, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4, 7: 4}

@@ -22,6 +22,7 @@ class Unit:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.is_well = True
+        self.answer_s = self.close_s = 0.0
         self.unanswered_s: list[float] = []
 
 
@@ -35,7 +36,12 @@ class Asking(Plant):
         if not (self.unit.is_well and self.is_answered):
             self.unit.unanswered_s.append(self.unit.clock.monotonic_s())
             raise ExchangeError("no answer")
+        if self.unit.answer_s:
+            await self.unit.clock.sleep(self.unit.answer_s)
         return await super().read(request)
+
+    async def close(self) -> None:
+        await self.unit.clock.sleep(self.unit.close_s)
 
 
 def device(unit: Unit, lines: Lines, name: DeviceId, *, line: str = "gateway-1") -> Bench:
@@ -85,6 +91,22 @@ async def test_all_devices_of_a_dead_unit_are_lost_and_come_back_together() -> N
     for bench in benches:
         assert bench.bad_batches() == [Quality.BAD_NO_COMMUNICATION]
         assert bench.value("device_losses_total") == 1
+
+
+async def test_who_was_kept_off_by_a_try_that_succeeds_does_not_wait_for_long() -> None:
+    unit, lines = Unit(), Lines()
+    benches = [device(unit, lines, DeviceId(f"d{number}")) for number in range(4)]
+    async with all_running(*benches):
+        await unit.clock.advance(60)
+        unit.is_well = False
+        await unit.clock.advance(200)
+        unit.is_well, unit.answer_s, unit.close_s = True, 0.9, 1.5
+        for _ in range(240):
+            await unit.clock.advance(0.3)
+            if any(bench.phase() is DevicePhase.ONLINE for bench in benches):
+                break
+        await unit.clock.advance(4)
+        assert [bench.phase() for bench in benches] == [DevicePhase.ONLINE] * 4
 
 
 async def test_a_device_whose_own_points_are_never_answered_takes_no_other_along() -> None:
