@@ -55,9 +55,11 @@ class Dialed(asyncio.BaseProtocol):
 
     Attributes:
         has_answered: whether the device ever answered a request.
+        certificate_end_ns: until when the certificate that it showed is valid, UTC; 0: it showed none.
     """
 
     has_answered = False
+    certificate_end_ns = 0
 
     @property
     def places(self) -> int:

@@ -18,6 +18,7 @@ from edge_agent_modbus.gaps import Gaps, Split, refused_gaps
 from edge_agent_modbus.pdu import ExceptionReply, ShortReplyError, read_payload
 from edge_agent_modbus.plan import ReadRequest, plan_reads
 from edge_agent_modbus.round_trip import RoundTrips, measured
+from edge_agent_modbus.tls import own_end_ns
 from edge_agent_modbus.transport import Transport, wire_of
 
 # MODBUS Application Protocol V1.1b3 §7. What the device will never give as asked:
@@ -108,11 +109,16 @@ class ModbusUnit:
         )
 
     async def connect(self) -> "ModbusSession":
+        tls = self._config.tls
+        end_ns = 0 if tls is None else await own_end_ns(tls)
         transport = await self._line.attach()
         if transport.lost is not None:  # the next one to come throws it away, the others find out by themselves
             self._line.drop(transport)
             self._line.detach(transport)
             transport = await self._line.attach()
+        if tls is not None:
+            self._context.expires("own", end_ns, f"renew {tls.certificate}")
+            self._context.expires("server", transport.certificate_end_ns, "renew it on the device")
         return ModbusSession(self._context, self._config, self._gaps, self._line, transport)
 
 

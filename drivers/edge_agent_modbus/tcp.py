@@ -94,7 +94,10 @@ class TcpTransport(Dialed, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_MAX_WAITING_BYTES)
-        self._is_tls = transport.get_extra_info("sslcontext") is not None
+        shown: dict[str, str] | None = transport.get_extra_info("peercert")
+        self._is_tls = bool(shown)
+        if shown:
+            self.certificate_end_ns = ssl.cert_time_to_seconds(shown["notAfter"]) * 10**9
         self._socket: socket.socket = transport.get_extra_info("socket")
         notice_loss(self._socket)
 

@@ -4,6 +4,7 @@ Source: MODBUS/TCP Security Protocol Specification, MB-TCP-Security-v21. The rol
 device to judge.
 """
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -96,6 +97,22 @@ def load_context(settings: TlsModel, *, checks_name: bool) -> ssl.SSLContext:
         message = f"{what} are not a certificate and its private key in PEM form, without a passphrase"
         raise DeviceUnavailableError(message) from exc
     return context
+
+
+async def own_end_ns(settings: TlsModel) -> int:
+    """Return until when our certificate is valid, UTC.
+
+    Raises:
+        DeviceUnavailableError: it cannot be read.
+    """
+    from cryptography import x509  # noqa: PLC0415 - only where there is TLS
+
+    try:
+        content = await asyncio.to_thread(settings.certificate.read_bytes)
+        end = x509.load_pem_x509_certificate(content).not_valid_after_utc
+    except (OSError, ValueError) as exc:
+        raise DeviceUnavailableError(f"cannot read {settings.certificate}: {exc}") from exc
+    return round(end.timestamp()) * 10**9
 
 
 def explain(error: ssl.SSLError) -> str:

@@ -24,6 +24,7 @@ class Transport(Protocol):
         peer: the far end, for messages.
         lost: why it is of no use any more; None while it is.
         discarded: answers that came late, or that nobody asked for.
+        certificate_end_ns: until when the certificate that the peer showed is valid, UTC; 0: it showed none.
         places: how many exchanges may be under way now.
         given_up: why that is one for good although more were asked for; empty if it is not.
     """
@@ -31,6 +32,7 @@ class Transport(Protocol):
     peer: str
     lost: str | None
     discarded: int
+    certificate_end_ns: int
 
     @property
     def places(self) -> int: ...

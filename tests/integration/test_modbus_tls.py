@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.testing.conformance import check_device
+from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.session import ModbusUnit
 from tests.servers.modbus_device import read_all, read_once, unit, words
 from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
@@ -158,3 +159,18 @@ async def test_a_connection_that_ends(plant: Plant) -> None:
         async with asyncio.timeout(5):
             await read_all(device, session)
     await session.close()
+
+
+async def test_the_agent_is_told_when_certificates_end(plant: Plant, server: LibmodbusServer) -> None:
+    plant.issue("short", "127.0.0.1", until=datetime(2094, 5, 6, tzinfo=UTC))
+    plant.issue("mine", "gateway.example", until=datetime(2093, 5, 6, tzinfo=UTC))
+    files = plant.path("short.pem"), plant.path("short.key"), plant.path("ca.pem")
+    with tls_front(server.port, *files) as port:
+        device = secure(plant, port, agent="mine")
+        await read_once(device)
+    context = device._context
+    assert isinstance(context, FakeContext)
+    assert context.expiries == {
+        "own": (round(datetime(2093, 5, 6, tzinfo=UTC).timestamp()) * 10**9, f"renew {plant.path('mine.pem')}"),
+        "server": (round(datetime(2094, 5, 6, tzinfo=UTC).timestamp()) * 10**9, "renew it on the device"),
+    }
