@@ -14,6 +14,7 @@ from edge_agent.errors import ExchangeError
 from edge_agent.model import Column, DeviceId, Quality, ReadingBatch
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.decode import join_columns
+from edge_agent_modbus.dialer import peer_name
 from edge_agent_modbus.gaps import Gaps, Split, refused_gaps
 from edge_agent_modbus.pdu import ExceptionReply, ShortReplyError, read_payload
 from edge_agent_modbus.plan import ReadRequest, plan_reads
@@ -142,6 +143,7 @@ class ModbusSession:
         self._line = line
         self._transport = transport
         self.max_in_flight = config.max_in_flight
+        self._route = config.route
         self._is_attached = True
         # Looking for the refused points ends early enough for the exchange under way to be answered in time.
         self._search_s = config.timeout / 2
@@ -174,6 +176,15 @@ class ModbusSession:
         if self._is_attached:
             self._is_attached = False
             self._line.detach(self._transport)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Which of several addresses is used, if it is not the first one."""
+        hosts, port = self._route.hosts, self._route.port
+        first = peer_name(hosts[0], port)
+        if len(hosts) == 1 or self._transport.peer == first:
+            return ()
+        return (f"connected to {self._transport.peer}, which is a standby of {first}",)
 
     @property
     def lost(self) -> str | None:

@@ -133,12 +133,14 @@ async def test_the_standby_is_used_when_the_primary_dies_and_left_when_it_dies_i
         device = unit_on({"hosts": [PRIMARY, STANDBY], "port": port}, words(10))
         session = await device.connect()
         assert await read_all(device, session) == {0: 1}
+        assert session.remarks == ()
         primary.close()
         with pytest.raises(DeviceUnavailableError, match=f"{PRIMARY}:{port} "):
             await read_all(device, session)
         await session.close()
         session = await device.connect()
         assert await read_all(device, session) == {0: 2}
+        assert session.remarks == (f"connected to {STANDBY}:{port}, which is a standby of {PRIMARY}:{port}",)
         await session.close()
         with libmodbus_server(host=PRIMARY, port=port, registers=P_HOLDS):
             assert await read_once(device) == {0: 2}, "the one that answered last comes first"
