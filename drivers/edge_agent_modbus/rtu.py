@@ -18,6 +18,7 @@ from edge_agent_modbus.serial_port import SerialModel, open_port
 
 _EXCEPTION = 0x80
 _EXCEPTION_BYTES = 5  # unit, function, code, CRC
+_REPEATED = {5, 6, 8, 22}  # MODBUS Application Protocol V1.1b3 §6: the answer is the request
 _ECHO = 8  # MODBUS Application Protocol V1.1b3 §6.8.1: what comes back is what was sent
 _GAP_S = 0.05
 _MAX_BYTES = 1024  # of answers, before what waits is noise
@@ -73,6 +74,8 @@ class RtuTransport(Dialed, asyncio.Protocol):
         self._received = b""
         self._last_byte_s = self._loop.time()
         self._arrived = asyncio.Event()
+        self._sent = b""  # of which an echo may come
+        self._has_echo = False
         self._debts = {} if debts is None else debts
 
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
@@ -130,6 +133,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
         owed = self._debts[unit]
         owed.sent(pdu, self._loop.time())
         frame = self._frame(unit, pdu)
+        self._sent = frame
         self._transport.write(frame)
         self._last_byte_s = self._loop.time() + len(frame) * self._character_s
         answer = await self._answer(unit, pdu)
@@ -141,6 +145,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
             self._arrived.clear()
             if self.lost is not None:
                 raise DeviceUnavailableError(self.lost)
+            self._drop_echo(pdu[0])
             found = self._find(unit, pdu)
             if found is not None:
                 return found
@@ -154,6 +159,12 @@ class RtuTransport(Dialed, asyncio.Protocol):
                     f"unit {unit} at {self.peer}: {len(noise)} bytes that are no answer ({noise[:8].hex(' ')} …); "
                     "check parity, baud rate, termination and shielding"
                 ) from None
+
+    def _drop_echo(self, function: int) -> None:
+        """Forget what an adapter hands back of a request: any whose answer is another one shows that it does."""
+        if self._sent and self._received.startswith(self._sent) and (self._has_echo or function not in _REPEATED):
+            self._received = self._received[len(self._sent) :]
+            self._has_echo, self._sent = True, b""
 
     def _frame(self, unit: int, pdu: bytes) -> bytes:
         data = bytes([unit]) + pdu

@@ -57,6 +57,8 @@ UNITS: dict[str, dict[str, Any]] = {
     "ignores-8": {"knows": (3, 4), "refuses": ()},
     "knows-3-refuses-the-rest": {"knows": (3,), "refuses": (1, 2, 4, 8)},
     "knows-3-ignores-the-rest": {"knows": (3,), "refuses": ()},
+    "has-an-echo": {"knows": (3, 4, 8), "refuses": (), "has_echo": True},
+    "has-an-echo-and-ignores-8": {"knows": (3, 4), "refuses": (), "has_echo": True},
 }
 
 
@@ -97,6 +99,23 @@ async def test_a_late_answer_is_never_taken_for_another_requests(
 async def test_no_late_answer_of_five_thousand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owed, "LATEST_S", 0.5)
     await late_answers(5000, UNITS[name])
+
+
+async def test_an_echo_of_the_adapter_is_no_answer() -> None:
+    write = bytes.fromhex("0600050007")
+    async with rtu_line(lambda _: 0.08, knows=(3, 6), refuses=(), has_echo=True) as line:
+        transport = await open_serial(SerialModel(port=line.path), 0.002, 0.5)
+        assert await ask(transport, 1, 0x203, 3) == [1515, 1516, 1517]
+        assert await transport.exchange(1, write) == write
+        transport.close()
+    assert len(line.requests) == 2, "a second try, although the unit answered"
+    async with rtu_line(lambda request: None if request[1] == 6 else 0.0, has_echo=True) as line:
+        transport = await open_serial(SerialModel(port=line.path), 0.002, 0.5)
+        assert await ask(transport, 1, 7) == [1007]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await transport.exchange(1, write)
+        transport.close()
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ async def rtu_line(
     *,
     knows: Container[int] = (3, 4, 8),
     refuses: Container[int] = (1, 2, 0x2B),
+    has_echo: bool = False,
 ) -> AsyncIterator[Line]:
     """Serve all units, one request after the other.
 
@@ -39,6 +40,7 @@ async def rtu_line(
         damage: what becomes of the answer on its way.
         knows: functions that are answered.
         refuses: functions that get exception 1; the others get no answer.
+        has_echo: the adapter hands back what it sends.
     """
     near, far = os.openpty()
     tty.setraw(far)
@@ -61,6 +63,8 @@ async def rtu_line(
         while True:
             request = await asked.get()
             line.requests.append(request)
+            if has_echo:
+                os.write(near, request)
             assert crc(request[:-2]) == request[-2:]
             wait_s = delay_s(request)
             if wait_s is None:
@@ -71,7 +75,7 @@ async def rtu_line(
                 answer = bytes([unit, function | 0x80, 1])
             elif function not in knows:
                 continue
-            elif function == 8:
+            elif function in {6, 8}:
                 answer = request[:-2]
             else:
                 words = [value(unit, place, function) for place in range(address, address + count)]
