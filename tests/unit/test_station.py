@@ -107,6 +107,7 @@ async def test_who_was_kept_off_by_a_try_that_succeeds_does_not_wait_for_long() 
                 break
         await unit.clock.advance(4)
         assert [bench.phase() for bench in benches] == [DevicePhase.ONLINE] * 4
+        unit.close_s = 0.0
 
 
 async def test_a_device_whose_own_points_are_never_answered_takes_no_other_along() -> None:
