@@ -31,6 +31,7 @@ from edge_agent_opcua.definitions import Types, learn
 from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.history import History
 from edge_agent_opcua.node_id import NodeAddress
+from edge_agent_opcua.outage import Outage
 from edge_agent_opcua.pick import parse_path, picker
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
@@ -105,12 +106,11 @@ class OpcUaSession:
         self._nodes = nodes
         self._points = config.points
         self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
-        self._has_backfill = config.backfill
-        self._history = History(
+        history = History(
             self._device, config.url, self._services, self._decoder, past.delivered, clock, config.connect_timeout
         )
+        self._outage = Outage(self._device, past, history if config.backfill else None, self._resumption)
         self._unheard: set[int] = set()
-        self._is_heard = asyncio.Event()
         self._encoded: dict[int, bytes] = {}  # by point: what reads it
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
         self._revisions = Revisions([point.name for point in config.points])
@@ -157,7 +157,9 @@ class OpcUaSession:
         return ReadingBatch(self._device, time_ns, columns)
 
     async def run(self, emit: Emit) -> None:
-        nodes, hole_ns = await self._resume(emit)
+        points = tuple(self._of_point)
+        variables = {point: self._node_ids[point] for point in self._variables(points)}
+        await self._outage.tell(points, variables, self._asked_ns, self._services.ahead_ns, emit)
         await self._emit_statuses(emit, self._retries.statuses)
         self._begin_events(self._of_point)
         await self._events.refresh(emit)
@@ -168,8 +170,8 @@ class OpcUaSession:
         async with together(DriverError) as group:
             for number in self._subscriptions:
                 group.create_task(self._listen(emit), name=f"publish:{self._device}:{number}")
-            if nodes:
-                group.create_task(self._backfill(nodes, hole_ns, emit), name=f"backfill:{self._device}")
+            if self._outage.nodes:
+                group.create_task(self._outage.fetch(emit), name=f"history:{self._device}")
             await self._watch()
 
     async def close(self) -> None:
@@ -224,7 +226,7 @@ class OpcUaSession:
                 began_s = self._clock.monotonic_s()
                 acknowledgements = await self._take(told, emit)
                 if not self._unheard:
-                    self._is_heard.set()
+                    self._outage.is_heard.set()
                 await self._try_again(emit)
                 await self._cross_check(emit)
                 await self._refresh_events(emit)
@@ -280,63 +282,10 @@ class OpcUaSession:
             about = Lost(overflown, since_ns, time_ns, LossReason.OVERFLOW, len(overflown))
             columns = self._resumption.apply(columns, time_ns)
             refused = self._note_statuses(columns)
-            if self._has_backfill:
-                self._past.delivered.note(time_ns, columns)
+            self._outage.note(time_ns, columns)
             await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
         self._past.heard_ns = time_ns
         return [ua.SubscriptionAcknowledgement(subscription.number, told.sequence)]
-
-    async def _resume(self, emit: Emit) -> tuple[Mapping[int, Any], int]:
-        """Say that changes since the session before may be missing; what holds comes with the first readings.
-
-        Returns:
-            The nodes, by point, of which the server may have kept what is missing, and since when.
-        """
-        points, past = tuple(self._of_point), self._past
-        nodes: dict[int, Any] = {}
-        if past.heard_ns and points:
-            self._resumption.expect(
-                self._variables(points), past.heard_ns, self._asked_ns, self._services.ahead_ns
-            )
-            nodes = await self._with_history(points)
-            missing = tuple(point for point in points if point not in nodes)
-            if missing:
-                told = Lost(missing, past.hole_ns or past.heard_ns, self._asked_ns, LossReason.OUTAGE)
-                await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
-        if nodes:
-            past.hole_ns = past.hole_ns or past.heard_ns
-            past.delivered.hold(self._asked_ns)
-        else:
-            self._settle()
-        past.heard_ns = self._asked_ns
-        return nodes, past.hole_ns
-
-    async def _with_history(self, points: Iterable[int]) -> dict[int, Any]:
-        if not self._has_backfill:
-            return {}
-        nodes = {point: self._node_ids[point] for point in self._variables(points)}
-        nodes = {point: node_id for point, node_id in nodes.items() if node_id is not None}
-        try:
-            kept = await self._history.kept(nodes)
-        except ExchangeError:
-            return {}
-        return {point: nodes[point] for point in sorted(kept)}
-
-    async def _backfill(self, nodes: Mapping[int, Any], hole_ns: int, emit: Emit) -> None:
-        """Fetch what the server kept of the outage, after what it tells first, so that nothing comes twice."""
-        await self._is_heard.wait()
-        past, ahead_ns = self._past, self._services.ahead_ns
-        from_ns = max(hole_ns - past.delivered.window_ns + ahead_ns, past.settled_ns)
-        refused = await self._history.fetch(nodes, from_ns, self._asked_ns + ahead_ns, emit)
-        if refused:
-            told = Lost(tuple(sorted(refused)), hole_ns, self._asked_ns, LossReason.OUTAGE)
-            await emit(ReadingBatch(self._device, self._asked_ns, (), lost=(told,)))
-        self._settle()
-
-    def _settle(self) -> None:
-        """Nothing is to be fetched of the time before this session."""
-        self._past.hole_ns, self._past.settled_ns = 0, self._asked_ns + self._services.ahead_ns
-        self._past.delivered.release()
 
     async def _try_again(self, emit: Emit) -> None:
         """Ask anew for the points that the server did not report, as far as it is time."""
