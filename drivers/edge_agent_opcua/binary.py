@@ -256,7 +256,9 @@ class Reader:
         elif form & _HAS_DIMENSIONS:
             raise MalformedError("dimensions of what is no array")
         else:
-            value = Value(kind, self.scalar(kind))
+            content = self.scalar(kind)
+            # A Variant may hold Variants in an array alone. Where one holds another all the same, that is meant.
+            value = content if isinstance(content, Value) else Value(kind, content)
         self._depth -= 1
         return value
 

@@ -12,57 +12,17 @@ where the next value begins void the whole message.
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from struct import Struct
 from types import MappingProxyType
 from typing import Any
 
 from edge_agent.model import Column, DataType, is_bad
-from edge_agent_opcua.binary import FIXED, DataValue, Reader, Value
-from edge_agent_opcua.convert import EMPTY, EPOCH_TICKS, LATEST_TICKS, NUMBERS, TICK_NS, Converter, convert
+from edge_agent_opcua.binary import DataValue, Reader, Value
+from edge_agent_opcua.convert import EMPTY, EPOCH_TICKS, LATEST_TICKS, TICK_NS, Converter, convert
 from edge_agent_opcua.responses import Values
+from edge_agent_opcua.shape import CHANGED, HANDLE_BYTES, READ, Shape, run_at, text_at
 
 # InfoType DataValue and the Overflow bit: the server's queue lost samples (OPC 10000-4 §7.39).
 OVERFLOW = 0x0000_0480
-
-RUN = 256  # values that are looked at together, at most
-_HANDLE = Struct("<I")
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How values look that came with the same parts (OPC 10000-6 §5.2.2.17) and the same numeric type.
-
-    Attributes:
-        form: unpacks the value, the status, the source time and the server time, as far as they are there.
-        time_at: position of the first of the times; 0 without any.
-    """
-
-    form: Struct
-    data_type: DataType
-    has_status: bool
-    has_server: bool
-    time_at: int
-
-    @classmethod
-    def of(cls, mask: int, kind: int, prefix: str) -> "_Shape":
-        has_status, has_source, has_server = bool(mask & 0x02), bool(mask & 0x04), bool(mask & 0x08)
-        parts = f"<{prefix}xx{FIXED[kind]}{'I' * has_status}{'q' * (has_source + has_server)}"
-        time_at = 1 + has_status if has_source or has_server else 0
-        return cls(Struct(parts), NUMBERS[kind], has_status, has_server, time_at)
-
-
-def _shapes(prefix: str) -> dict[bytes, _Shape]:
-    """Return the shapes by their first two bytes: mask and type."""
-    return {
-        bytes([mask, kind]): _Shape.of(mask, kind, prefix)
-        for kind in NUMBERS
-        for mask in range(0x01, 0x10, 2)  # with a value, without picoseconds
-    }
-
-
-_READ, _CHANGED = _shapes(""), _shapes("I")
-_KINDS = {data_type: kind for kind, data_type in NUMBERS.items()}
 
 
 class _Builder:
@@ -182,12 +142,12 @@ class _Batch:
         reader, taken, count = Reader(data, at), 0, len(points)
         while taken < count:
             at = reader.at
-            shape = _READ.get(data[at : at + 2])
+            shape = READ.get(data[at : at + 2])
             if shape is None:
-                self.add(points[taken], reader.data_value())
+                self._take_other(reader, points[taken])
                 taken += 1
                 continue
-            run = _run(data, at, shape.form.size, 0, count - taken)
+            run = run_at(data, at, shape.form.size, 0, count - taken)
             if run == 1:
                 reader.skip(shape.form.size)
                 self._take_one(shape, points[taken], shape.form.unpack_from(data, at))
@@ -203,15 +163,13 @@ class _Batch:
         data, taken = reader.data, 0
         while taken < count:
             at = reader.at
-            shape = _CHANGED.get(data[at + 4 : at + 6])
+            shape = CHANGED.get(data[at + HANDLE_BYTES : at + HANDLE_BYTES + 2])
             if shape is None:
-                reader.spend()
-                point, value = reader.uint32(), reader.data_value()
-                if point in reported:
-                    self.add(point, value)
+                point = reader.uint32()
+                self._take_other(reader, point if point in reported else None)
                 taken += 1
                 continue
-            run = _run(data, at, shape.form.size, _HANDLE.size, count - taken)
+            run = run_at(data, at, shape.form.size, HANDLE_BYTES, count - taken)
             if run == 1:
                 reader.skip(shape.form.size)
                 point, *parts = shape.form.unpack_from(data, at)
@@ -238,14 +196,27 @@ class _Batch:
             ticks = value.server_ticks
         self._append(point, data_type, content, status, ticks)
 
-    def _take(self, shape: _Shape, points: Sequence[int], parts: Sequence[Sequence[Any]]) -> None:
+    def _take_other(self, reader: Reader, point: int | None) -> None:
+        """Take a value that is no number; None: of a point that is not asked for."""
+        reader.spend()
+        found = text_at(reader.data, reader.at)
+        if found is None:
+            value = reader.data_value()
+            if point is not None:
+                self.add(point, value)
+        else:
+            shape, row, reader.at = found
+            if point is not None:
+                self._take_one(shape, point, row)
+
+    def _take(self, shape: Shape, points: Sequence[int], parts: Sequence[Sequence[Any]]) -> None:
         """Take values of one shape: all together, if they are plain and Good and their times make sense."""
         values, data_type = parts[0], shape.data_type
         ticks = parts[shape.time_at] if shape.time_at else None
         if (
             (not shape.has_status or not any(parts[1]))
             and (ticks is None or (min(ticks) >= EPOCH_TICKS and max(ticks) < LATEST_TICKS))
-            and (not data_type.is_float or math.isfinite(sum(values)))
+            and (not shape.is_float or math.isfinite(sum(values)))
             and self._decoder.is_plain(points)
         ):
             self._extend(data_type, points, values, ticks)
@@ -253,7 +224,7 @@ class _Batch:
         for point, row in zip(points, zip(*parts, strict=True), strict=True):
             self._take_one(shape, point, row)
 
-    def _take_one(self, shape: _Shape, point: int, row: Sequence[Any]) -> None:
+    def _take_one(self, shape: Shape, point: int, row: Sequence[Any]) -> None:
         """Take one value of a shape."""
         content, data_type = row[0], shape.data_type
         status = row[1] if shape.has_status else 0
@@ -261,11 +232,11 @@ class _Batch:
         if (
             status
             or (ticks is not None and not EPOCH_TICKS <= ticks < LATEST_TICKS)
-            or content - content != 0  # not finite
+            or (shape.is_float and content - content != 0)  # not finite
             or not self._decoder.is_plain((point,))
         ):
             server_ticks = row[-1] if shape.has_server else None
-            self.add(point, DataValue(Value(_KINDS[data_type], content), status, ticks, server_ticks))
+            self.add(point, DataValue(Value(shape.kind, content), status, ticks, server_ticks))
         else:
             self._append(point, data_type, content, 0, ticks)
 
@@ -309,27 +280,3 @@ class _Batch:
         if builder is None:
             builder = self._builders[data_type] = _Builder(data_type)
         return builder
-
-
-def _run(data: bytes, at: int, size: int, head: int, count: int) -> int:
-    """Return how many values in a row have the shape of the one at ``at``; 1 or more.
-
-    Args:
-        data: the message.
-        at: where the first one begins.
-        size: bytes of each.
-        head: bytes of each ahead of its mask and type.
-        count: how many there are at most.
-    """
-    first = at + head
-    if data[first : first + 2] != data[first + size : first + size + 2]:
-        return 1
-    limit = min(count, RUN, (len(data) - at) // size)
-    stop = at + limit * size
-    masks, kinds = data[first:stop:size], data[first + 1 : stop : size]
-    return max(1, min(_leading(masks), _leading(kinds)))
-
-
-def _leading(row: bytes) -> int:
-    """Return how often the first byte stands at the beginning."""
-    return len(row) - len(row.lstrip(row[:1]))

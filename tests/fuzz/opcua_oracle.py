@@ -183,7 +183,7 @@ def _time_us(value: Any) -> Any:
 
 def _content(variant: Any, status: int) -> tuple[DataType, Any, int]:
     kind, content = variant.VariantType, variant.Value
-    if variant.is_array:
+    if variant.is_array or isinstance(content, list):
         return _text_of_array(kind, content or [], status)
     if kind == Kind.Null:
         return DataType.NULL, None, Quality.BAD_WAITING_FOR_INITIAL_DATA
