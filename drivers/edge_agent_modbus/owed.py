@@ -144,3 +144,13 @@ class Owed:
             if reply_bytes(request) not in sizes:
                 return request
         return None
+
+
+class Debts(dict[int, Owed]):
+    """What the units on a line owe, by number; whoever opens the line again goes on with them.
+
+    Attributes:
+        has_echo: the adapter hands back what is sent.
+    """
+
+    has_echo = False

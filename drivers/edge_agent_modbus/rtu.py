@@ -12,7 +12,7 @@ from typing import cast
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent_modbus.dialer import Dialed, notice_loss
-from edge_agent_modbus.owed import FENCE_TRIES, Owed, reply_bytes
+from edge_agent_modbus.owed import FENCE_TRIES, Debts, Owed, reply_bytes
 from edge_agent_modbus.pdu import repeats_safely
 from edge_agent_modbus.serial_port import SerialModel, open_port
 
@@ -44,10 +44,6 @@ def crc(data: bytes) -> bytes:
     return value.to_bytes(2, "little")
 
 
-Debts = dict[int, Owed]
-"""By unit. Whoever opens a line again passes what was owed on the connection before."""
-
-
 class RtuTransport(Dialed, asyncio.Protocol):
     """One line. One exchange at a time, as its turns have it.
 
@@ -75,8 +71,7 @@ class RtuTransport(Dialed, asyncio.Protocol):
         self._last_byte_s = self._loop.time()
         self._arrived = asyncio.Event()
         self._sent = b""  # of which an echo may come
-        self._has_echo = False
-        self._debts = {} if debts is None else debts
+        self._debts = Debts() if debts is None else debts
 
     async def exchange(self, unit: int, pdu: bytes) -> bytes:
         """As the ``Transport`` says; a request that reads has one second try."""
@@ -162,9 +157,13 @@ class RtuTransport(Dialed, asyncio.Protocol):
 
     def _drop_echo(self, function: int) -> None:
         """Forget what an adapter hands back of a request: any whose answer is another one shows that it does."""
-        if self._sent and self._received.startswith(self._sent) and (self._has_echo or function not in _REPEATED):
+        if (
+            self._sent
+            and self._received.startswith(self._sent)
+            and (self._debts.has_echo or function not in _REPEATED)
+        ):
             self._received = self._received[len(self._sent) :]
-            self._has_echo, self._sent = True, b""
+            self._debts.has_echo, self._sent = True, b""
 
     def _frame(self, unit: int, pdu: bytes) -> bytes:
         data = bytes([unit]) + pdu

@@ -11,7 +11,7 @@ from edge_agent.driver import Shared
 from edge_agent.model.quantity import format_duration
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.dialer import Dialer, peer_name
-from edge_agent_modbus.owed import Owed
+from edge_agent_modbus.owed import Debts
 
 if TYPE_CHECKING:
     from edge_agent_modbus.rtu import RtuTransport
@@ -110,7 +110,7 @@ def wire_of(config: ModbusDevice, state: MutableMapping[str, str] | None = None)
     """
     # ruff: noqa: PLC0415 - each wire is imported only where it is used
     answer_s = config.timeout / 2  # the other half is for the second try
-    debts: dict[int, Owed] = {}  # a line is always opened by the same one of its devices
+    debts = Debts()  # a line is always opened by the same one of its devices
     serial = config.serial
     if serial is not None:
         from edge_agent_modbus.rtu import open_serial

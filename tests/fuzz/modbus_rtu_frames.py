@@ -25,7 +25,8 @@ from edge_agent.testing.conformance import check_batch
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.gaps import Gaps
-from edge_agent_modbus.rtu import Debts, RtuTransport, crc
+from edge_agent_modbus.owed import Debts
+from edge_agent_modbus.rtu import RtuTransport, crc
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.transport import Transport
 from tests.fuzz.modbus_frames import WORDS, points
@@ -93,6 +94,7 @@ class Fuzzer:
         default_factory=deque
     )  # answers that are still to come, and since when
     _echoes: str = ECHOES[0]
+    _has_echo: bool = False  # whether the adapter hands back what is sent
 
     def __post_init__(self) -> None:
         config = {
@@ -106,7 +108,7 @@ class Fuzzer:
         self._context = FakeContext(clock=VirtualClock())
         self._device = ModbusUnit(self._context, self._config)
         self._requests = self._device.plan(self._device.polled, frozenset())
-        self._debts: Debts = {}
+        self._debts = Debts()
         self._answer: Answer = self._any_answer
         self._ways = [
             self._as_it_is, self._as_it_is, self._as_it_is, self._changed, self._cut, self._silence, self._late,
@@ -117,8 +119,11 @@ class Fuzzer:
     async def run(self, count: int) -> None:
         """Give the unit ``count`` requests to answer."""
         while self.frames < count:
+            if self.connections % 20 == 0:  # another line
+                self._has_echo, self._debts = self.chance.random() < 0.5, Debts()
+                self._owed.clear()
             await self.connect()
-            while self.frames < count and self.chance.random() > 0.002:
+            while self.frames < count and self.chance.random() > 0.01:
                 for request in self._requests:
                     await self.read(request)
                     await asyncio.sleep(self.chance.choice((0.0, 0.0, 0.0, 1.0, 30.0)))
@@ -181,6 +186,10 @@ class Fuzzer:
         return self._answer(request)
 
     def _any_answer(self, request: bytes) -> list[bytes]:
+        echo = [request] if self._has_echo else []
+        return echo + self._answer_of_unit(request)
+
+    def _answer_of_unit(self, request: bytes) -> list[bytes]:
         self.frames += 1
         now_s = asyncio.get_running_loop().time()
         while self._owed and now_s > self._owed[0][0] + LATEST_S:

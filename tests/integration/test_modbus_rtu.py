@@ -14,6 +14,7 @@ from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.testing.fakes import FakeContext
 from edge_agent_modbus import owed
 from edge_agent_modbus.config import ModbusDevice
+from edge_agent_modbus.owed import Debts
 from edge_agent_modbus.pdu import Table, read_pdu
 from edge_agent_modbus.rtu import RtuTransport, crc, open_serial
 from edge_agent_modbus.serial_port import SerialModel
@@ -115,6 +116,21 @@ async def test_an_echo_of_the_adapter_is_no_answer() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await transport.exchange(1, write)
+        transport.close()
+
+
+async def test_an_echo_is_known_when_the_line_is_opened_again() -> None:
+    debts = Debts()
+    async with rtu_line(lambda r: None if r[3] == 6 else 0.0, knows=(3,), refuses=(), has_echo=True) as line:
+        transport = await open_serial(SerialModel(port=line.path), 0.002, 0.05, debts)
+        assert await ask(transport, 1, 5) == [1005]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ask(transport, 1, 6)
+        transport.close()
+        transport = await open_serial(SerialModel(port=line.path), 0.002, 0.05, debts)
+        with pytest.raises(ExchangeError, match="did not answer function 3 and may still do so"):
+            await ask(transport, 1, 7)
         transport.close()
 
 

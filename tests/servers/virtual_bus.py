@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
-from edge_agent_modbus.rtu import Debts, RtuTransport, crc
+from edge_agent_modbus.owed import Debts
+from edge_agent_modbus.rtu import RtuTransport, crc
 from tests.servers.modbus_rtu import value
 
 _PIECE_BYTES = 14  # adapters hand on what has come every now and then
@@ -65,7 +66,7 @@ class VirtualBus:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._ready_s: dict[int, float] = {}
-        self._debts: Debts = {}
+        self._debts = Debts()
 
     async def open(self) -> RtuTransport:
         """Open the line anew."""
