@@ -42,6 +42,14 @@ module.exports = function addAlarms(namespace, addressSpace, { DataType, StatusC
             alarms[alarm].deactivateAlarm(retain);
             alarms[alarm].raiseNewCondition({ severity, message: "over", quality: StatusCodes.Good, retain });
         },
+        alarms() {
+            return Object.fromEntries(Object.entries(alarms).map(([name, alarm]) => {
+                const branch = alarm.currentBranch();
+                return [name, {
+                    active: branch.getActiveState(), acked: branch.getAckedState(), retain: branch.getRetain(),
+                }];
+            }));
+        },
         tell({ type, severity = 300, message = "", tool, reasons = [] }) {
             const from = type === "EventQueueOverflowEventType" ? server : machine;
             from.raiseEvent(type === "ToolEventType" ? toolType : type, {

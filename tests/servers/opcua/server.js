@@ -271,7 +271,7 @@ function carryOut(server, alarms, order) {
             ever: server.engine.serverDiagnosticsSummary.cumulatedSessionCount,
         };
     } else {
-        alarms[order.do](order);
+        return alarms[order.do](order) || {};
     }
     return {};
 }
