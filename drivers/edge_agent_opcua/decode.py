@@ -148,6 +148,7 @@ class _Batch:
                 taken += 1
                 continue
             run = run_at(data, at, shape.form.size, 0, count - taken)
+            reader.spend(run)
             if run == 1:
                 reader.skip(shape.form.size)
                 self._take_one(shape, points[taken], shape.form.unpack_from(data, at))
@@ -170,6 +171,7 @@ class _Batch:
                 taken += 1
                 continue
             run = run_at(data, at, shape.form.size, HANDLE_BYTES, count - taken)
+            reader.spend(run)
             if run == 1:
                 reader.skip(shape.form.size)
                 point, *parts = shape.form.unpack_from(data, at)

@@ -1,4 +1,5 @@
 import math
+import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 
 from edge_agent.model import Column, DataType, Quality
+from edge_agent_opcua.binary import MalformedError
 from edge_agent_opcua.decode import OVERFLOW, Decoder
 
 ARRIVED = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
@@ -173,3 +175,10 @@ def test_each_type_has_one_column() -> None:
         (DataType.INT32, [0, 2, 4, 6, 8]),
         (DataType.FLOAT64, [1, 3, 5, 7, 9]),
     ]
+
+
+def test_more_values_than_anybody_asks_for_void_the_message() -> None:
+    item = struct.pack("<IBBb", 0, 0x01, Kind.SByte.value, 5)
+    count = 1_000_001
+    with pytest.raises(MalformedError, match="more than 1000000 elements"):
+        Decoder().changes(ARRIVED_NS, [struct.pack("<i", count) + item * count], frozenset({0}))
