@@ -16,8 +16,6 @@ const options = {
     limits: {}, // operation limits that are announced and enforced, such as {"maxNodesPerRead": 100}
     structures: false, // true: also the types of types.xml and variables that hold them
     floats: 300, // variables Float.000 … whose value is their number and a half
-    bench: 0, // variables Bench.0000 … that all change every benchInterval
-    benchInterval: 100, // milliseconds
     history: false, // true: the server keeps a history of Counter and Sine
     fast: false, // true: variable Fast counts a thousand times a second
     security: false, // true: also every policy that is not deprecated, Sign and SignAndEncrypt
@@ -224,20 +222,6 @@ function addChanging(add) {
                 fast.setValueFromSource({ dataType: DataType.Int32, value: count });
             }
         }, 1);
-    }
-
-    const bench = [];
-    for (let i = 0; i < options.bench; i++) {
-        bench.push(add(`Bench.${pad(i, 4)}`, DataType.Double, 0));
-    }
-    if (bench.length) {
-        let tick = 0;
-        setInterval(() => {
-            tick += 1;
-            bench.forEach((variable, i) => {
-                variable.setValueFromSource({ dataType: DataType.Double, value: tick + i / 10000 });
-            });
-        }, options.benchInterval);
     }
 }
 
