@@ -1,7 +1,7 @@
 """Scenarios ``opcua-…``: an OPC UA server → agent → durable outbox → Mosquitto, each a process of its own.
 
-The server is ``opcua_plant``. ``opcua-read`` offers more than the agent can take, so that it always has work; what
-it gets done for each second of CPU is the figure.
+The server is ``opcua_plant``. ``opcua-read`` offers more than any plant does; what the agent gets done for each
+second of CPU is the figure.
 """
 
 import subprocess
@@ -34,7 +34,7 @@ SCENARIOS = (
     # Prototype: asyncua's session with an own decoder of DataChangeNotification, 1,000 items at 10 Hz.
     Scenario("opcua-sub-1000", 1, 1000, 100, "subscribe", 2.0),
     Scenario("opcua-sub-5000", 1, 5000, 100, "subscribe", 2.0),
-    # 400,000 values a second are offered. For comparison: what a value takes asyncua to read.
+    # For comparison: what a value takes asyncua to read.
     Scenario("opcua-read", 4, 1000, 10, "poll", 17.0),
 )
 
