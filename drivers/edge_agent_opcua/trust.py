@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import serialization
 
 from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent_opcua.certificate import content_of, der_of, files_in, fingerprint, has_issued, load_certificates
-from edge_agent_opcua.files import remove, write
+from edge_agent_opcua.files import locked, remove, write
 
 MAX_REJECTED = 50  # certificates; the one that was seen last the longest ago gives way
 MAX_CERTIFICATE_BYTES = 16 * 1024  # of one that is kept as rejected
-MAX_PLACES = 10  # where one certificate was seen
+MAX_PLACES = 10  # where one certificate was seen; further ones are not noted
 SHORTEST_FINGERPRINT = 8  # digits
 REVOCATION_SUFFIXES = frozenset({".crl"})
 _SEEN = "Seen: "
@@ -125,12 +125,12 @@ class TrustList:
         if len(der_of(certificate)) > MAX_CERTIFICATE_BYTES:
             return
         file = self.rejected_folder / f"{fingerprint(certificate)}.pem"
-        seen = _seen(content_of(file)) if file.exists() else []
-        if any(line.endswith(f" {where}") for line in seen):
-            return
-        seen = [*seen, f"{now:%Y-%m-%dT%H:%M:%SZ} {where}"][-MAX_PLACES:]
-        self._make_room(file)
-        write(file, _pem(certificate, seen))
+        with locked(self.rejected_folder):  # devices of one server are turned away at the same time
+            seen = _seen(content_of(file)) if file.exists() else []
+            if len(seen) >= MAX_PLACES or any(line.endswith(f" {where}") for line in seen):
+                return
+            self._make_room(file)
+            write(file, _pem(certificate, [*seen, f"{now:%Y-%m-%dT%H:%M:%SZ} {where}"]))
 
     def add(self, what: str) -> Kept:
         """Trust a certificate: a rejected one by its fingerprint (or its beginning), or that in a file.

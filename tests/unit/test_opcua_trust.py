@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_what_was_turned_away_is_kept_with_where_it_was_seen(known: TrustList) -
 
 def test_the_same_again_writes_nothing(known: TrustList) -> None:
     known.reject(FIRST.certificate, "cnc-07 opc.tcp://a", NOW)
-    (file,) = known.rejected_folder.iterdir()
+    (file,) = known.rejected_folder.glob("*.pem")
     os.utime(file, (1, 1))
     known.reject(FIRST.certificate, "cnc-07 opc.tcp://a", NOW)
     assert file.stat().st_mtime == 1
@@ -56,6 +57,25 @@ def test_who_shows_new_certificates_for_ever_fills_no_disk(
     for number in range(30):
         known.reject(shown[4].certificate, f"cnc-{number} opc.tcp://a", NOW)
     assert all(len(kept.seen) <= trust.MAX_PLACES for kept in known.rejected())
+
+
+def test_more_devices_than_are_noted_do_not_wear_the_disk(known: TrustList) -> None:
+    places = [f"cnc-{number} opc.tcp://a" for number in range(trust.MAX_PLACES + 1)]
+    for place in places:
+        known.reject(FIRST.certificate, place, NOW)
+    (kept,) = known.rejected()
+    os.utime(kept.file, (1, 1))
+    for place in places:
+        known.reject(FIRST.certificate, place, NOW)
+    assert kept.file.stat().st_mtime == 1
+
+
+def test_devices_that_are_turned_away_at_the_same_time_are_all_noted(known: TrustList) -> None:
+    places = [f"cnc-{number} opc.tcp://a" for number in range(trust.MAX_PLACES)]
+    with ThreadPoolExecutor(len(places)) as threads:
+        list(threads.map(lambda place: known.reject(FIRST.certificate, place, NOW), places))
+    (kept,) = known.rejected()
+    assert {line.partition(" ")[2] for line in kept.seen} == set(places)
 
 
 @pytest.mark.parametrize("form", ["whole", "beginning", "colons"])
