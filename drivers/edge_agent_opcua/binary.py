@@ -115,11 +115,11 @@ class Reader:
 
     __slots__ = ("_depth", "_elements", "at", "data")
 
-    def __init__(self, data: bytes, at: int = 0) -> None:
+    def __init__(self, data: bytes, at: int = 0, most: int = MAX_ELEMENTS) -> None:
         self.data = data
         self.at = at
         self._depth = 0
-        self._elements = MAX_ELEMENTS
+        self._elements = min(most, MAX_ELEMENTS)
 
     def skip(self, size: int) -> int:
         """Pass over ``size`` bytes; return where they begin."""

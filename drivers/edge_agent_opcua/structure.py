@@ -13,6 +13,7 @@ from edge_agent_opcua.binary import MAX_DEPTH, MalformedError, Reader, Structure
 from edge_agent_opcua.node_id import NodeAddress
 
 MAX_FIELDS = 1000  # of one structure
+FIELDS_PER_BYTE, SPARE_FIELDS = 8, 100  # of a value: structures without fields take no bytes
 
 
 class Form(Enum):
@@ -112,7 +113,9 @@ def _opened(value: Value, definitions: Definitions) -> Value:
     definition = definitions.get(value.content.type_id)
     if definition is None or value.content.body is None:
         raise NothingThereError(Quality.BAD_DATA_ENCODING_UNSUPPORTED)
-    return Value(value.kind, read_fields(Reader(value.content.body), definition, definitions))
+    body = value.content.body
+    reader = Reader(body, most=FIELDS_PER_BYTE * len(body) + SPARE_FIELDS)
+    return Value(value.kind, read_fields(reader, definition, definitions))
 
 
 def read_fields(
@@ -125,6 +128,7 @@ def read_fields(
     """
     if depth > MAX_DEPTH:
         raise MalformedError(f"structures in structures, more than {MAX_DEPTH} deep")
+    reader.spend()
     fields: Sequence[FieldType] = definition.fields
     if definition.form is Form.OPTIONAL:
         fields = _present(fields, reader.uint32())

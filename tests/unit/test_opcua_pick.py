@@ -1,6 +1,7 @@
 """Elements, fields and texts: what no server of the integration tests sends."""
 
 import struct
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
@@ -62,6 +63,20 @@ def test_structures_in_structures_end_somewhere() -> None:
         body = b"\x01\x02\x89\x13\x01" + struct.pack("<i", len(body)) + body
     assert read(NESTING, body, "*") == bad(Quality.BAD_DECODING_ERROR)
     assert read(ENDLESS, b"", "*") == bad(Quality.BAD_DECODING_ERROR)
+
+
+def test_structures_that_take_no_bytes_do_not_multiply() -> None:
+    depth = 30  # each level holds the next one twice
+    nodes = [NodeAddress(number, "", 2) for number in range(depth)]
+    definitions = {
+        node: Definition(Form.PLAIN, tuple(FieldType(name, BuiltIn.EXTENSION_OBJECT, inside) for name in "AB"))
+        for node, inside in pairwise(nodes)
+    } | {nodes[-1]: Definition(Form.PLAIN, ())}
+    pick = picker(parse_path(None, "*"), definitions, None, is_field=True)
+    value = Value(BuiltIn.EXTENSION_OBJECT, Structure(nodes[0], b""))
+    assert pick(value, 0) == bad(Quality.BAD_DECODING_ERROR)
+    value = Value(BuiltIn.EXTENSION_OBJECT, Structure(nodes[-3], b""))
+    assert pick(value, 0) == (DataType.STRING, '{"A":{"A":{},"B":{}},"B":{"A":{},"B":{}}}', 0)
 
 
 def test_a_union_has_the_field_that_it_names_or_none() -> None:
