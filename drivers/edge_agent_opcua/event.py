@@ -187,7 +187,7 @@ def decode(variants: Iterable[Any], namespaces: Sequence[str], more: Sequence[Fi
         if isinstance(contents.get(field.key), list):
             fields[field.key] = [_plain(each, namespaces) for each in contents[field.key]]
     return Event(
-        type_id if hasattr(type_id, "NamespaceIndex") else None,
+        type_id if hasattr(type_id, "NamespaceIndex") and hasattr(type_id, "Identifier") else None,
         _time_ns(time) if isinstance(time, datetime) else None,
         {key: content for key, content in fields.items() if content is not None},
     )

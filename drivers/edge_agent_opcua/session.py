@@ -102,6 +102,7 @@ class OpcUaSession:
         self._resumption = Resumption()
         self._services = Services(client, config.url, clock)
         self._decoder = Decoder()
+        self._notifiers = conditions.wanted.keys()
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = nodes
         self._points = config.points
@@ -272,10 +273,15 @@ class OpcUaSession:
             return []
         if told.event_lists:
             with whole_session(self._url, "reading events"):
-                events = [fields for fields in event_fields(told) if fields.ClientHandle in subscription.reported]
+                events = [
+                    fields
+                    for fields in event_fields(told)
+                    if fields.ClientHandle in subscription.reported and fields.ClientHandle in self._notifiers
+                ]
             await self._events.take(subscription.number, events, since_ns, emit)
         with whole_session(self._url, "reading a notification"):
-            columns = self._decoder.changes(time_ns, told.changes, frozenset(subscription.reported))
+            variables = frozenset(subscription.reported).difference(self._notifiers)
+            columns = self._decoder.changes(time_ns, told.changes, variables)
         if columns:
             self._check.note(columns)
             overflown = tuple(_overflown(columns))
@@ -332,7 +338,7 @@ class OpcUaSession:
             )
             told = Lost(tuple(sorted(kept)), self._checked_ns, time_ns, LossReason.MISSED, len(kept))
             await emit(ReadingBatch(self._device, time_ns, tuple(filter(len, columns)), lost=(told,)))
-            await self._ask_anew(told.points)
+            await self._emit_statuses(emit, await self._ask_anew(told.points))
         self._checked_ns = time_ns
 
     def _variables(self, points: Iterable[int]) -> Iterable[int]:

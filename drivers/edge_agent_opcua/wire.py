@@ -14,7 +14,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua import ua_binary
 
 from edge_agent.errors import ExchangeError
-from edge_agent_opcua.binary import Reader
+from edge_agent_opcua.binary import MalformedError, Reader
 from edge_agent_opcua.responses import (
     HISTORY_READ_RESPONSE,
     PUBLISH_RESPONSE,
@@ -42,6 +42,19 @@ class Encoded(bytes):
 
 
 ua_binary.Primitives.Encoded = Encoded
+
+
+class _NoArray:
+    """An array of nothing takes no bytes, and would take the memory of as many elements as it announces."""
+
+    @staticmethod
+    def unpack_array(_data: object, length: int) -> list[Any]:
+        if length > 0:
+            raise MalformedError(f"an array of {length} times nothing")
+        return []
+
+
+ua_binary.Primitives1.Null = _NoArray
 
 
 @dataclass

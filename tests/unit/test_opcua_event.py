@@ -79,6 +79,7 @@ def test_what_the_server_told_is_in_the_text_and_nothing_else() -> None:
         "",
         b"",
         ua.LocalizedText(),
+        ua.QualifiedName("", 0),
         object(),
     ],
 )

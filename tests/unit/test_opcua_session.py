@@ -127,6 +127,9 @@ class FakeServer:
             Parameters=ua.PublishResult(SubscriptionId=subscription, NotificationMessage=message)
         )
 
+    async def call(self, requests: Sequence[Any]) -> list[Any]:
+        return [ua.CallMethodResult(ua.StatusCode(ua.StatusCodes.BadMethodInvalid)) for _ in requests]
+
     async def open_secure_channel(self, *, renew: bool) -> None:
         assert renew
         self.renewals += 1
