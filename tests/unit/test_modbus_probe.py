@@ -13,6 +13,7 @@ from edge_agent_modbus.probe.layout import layouts, point
 from edge_agent_modbus.probe.match import Placing, fits, windows
 from edge_agent_modbus.probe.order import SerialSetting, parse_order, serial_steps
 from edge_agent_modbus.probe.way import ReadingOnly
+from edge_agent_modbus.rtu import crc
 from edge_agent_modbus.source import ByteOrder, ValueType
 
 
@@ -225,7 +226,8 @@ async def test_nothing_but_reading_goes_through() -> None:
     for function in range(256):
         for rest in (b"", b"\x00\x00\x00\x01", b"\x0e\x01\x00", b"\x0d\x01\x00"):
             pdu = bytes([function]) + rest
-            if function in {1, 2, 3, 4} or pdu[:2] == b"\x2b\x0e":
+            is_read = function in {1, 2, 3, 4} and len(pdu) == len(b"\x03\x00\x00\x00\x01")
+            if is_read or pdu == b"\x2b\x0e\x01\x00":
                 await ReadingOnly(wire).exchange(1, pdu)
             else:
                 with pytest.raises(ProbeError, match="a probe only reads"):
@@ -233,3 +235,17 @@ async def test_nothing_but_reading_goes_through() -> None:
     with pytest.raises(ProbeError):
         await ReadingOnly(wire).exchange(1, b"")
     assert {pdu[0] for pdu in wire.sent} == {1, 2, 3, 4, 0x2B}
+
+
+async def test_no_write_goes_through_behind_a_request_that_reads() -> None:
+    wire = Wire()
+    write = bytes.fromhex("0006 0000 1234")  # unit, function 6, address, value
+    read = bytes([1]) + b"\x03\x00\x00\x00\x01"
+    for smuggled in (
+        (read + crc(read))[1:] + write + crc(write),  # on RTU a server finds the end by the function
+        read[1:] + bytes.fromhex("0001 0000 0006") + write,  # and some do so on TCP
+        b"\x2b\x0e\x01\x00" + write,
+    ):
+        with pytest.raises(ProbeError, match="a probe only reads"):
+            await ReadingOnly(wire).exchange(1, smuggled)
+    assert not wire.sent

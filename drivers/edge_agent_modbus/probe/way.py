@@ -19,8 +19,9 @@ from edge_agent_modbus.serial_port import SerialModel
 from edge_agent_modbus.transport import Transport, wire_of
 
 _READS = {1, 2, 3, 4}  # MODBUS Application Protocol V1.1b3 §6.1 to §6.4
+_READ_BYTES = 5  # function, address, count
 _IDENTIFICATION = b"\x2b\x0e"  # §6.21; other kinds of function 43 may write
-_MAX_PDU_BYTES = 253  # §4.1
+_IDENTIFICATION_BYTES = 4  # and the category, the object
 _MAX_UNIT = 255
 _CONNECT_S = 5.0
 _REACH = {
@@ -46,9 +47,12 @@ class ReadingOnly:
         """As the ``Transport`` says.
 
         Raises:
-            ProbeError: the request is none of functions 1, 2, 3, 4 and 43/14; nothing was sent.
+            ProbeError: the request is no whole one of functions 1, 2, 3, 4 and 43/14, or more than one: many
+                devices tell by the function where it ends, and would take what follows for another. Nothing was
+                sent.
         """
-        if not pdu or not (pdu[0] in _READS or pdu[:2] == _IDENTIFICATION) or len(pdu) > _MAX_PDU_BYTES:
+        is_read = len(pdu) == _READ_BYTES and pdu[0] in _READS
+        if not is_read and not (len(pdu) == _IDENTIFICATION_BYTES and pdu.startswith(_IDENTIFICATION)):
             raise ProbeError(f"a probe only reads: the request {pdu[:8].hex(' ') or 'of no bytes'} is not sent")
         return await self._below.exchange(unit, pdu)
 
