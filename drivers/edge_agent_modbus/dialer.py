@@ -71,6 +71,9 @@ class Dialed(asyncio.BaseProtocol):
         """See ``Transport``."""
         return ""
 
+    def pardon(self, _unit: int) -> None:
+        """Nothing was concluded; see ``Transport``."""
+
 
 D = TypeVar("D", bound=Dialed)
 

@@ -88,6 +88,9 @@ class TcpTransport(Dialed, asyncio.Protocol):
             if self._waiting.pop(transaction, None) is not None:
                 self._release()
 
+    def pardon(self, unit: int) -> None:
+        self._window.pardon(unit)
+
     def close(self) -> None:
         self._lose("the connection was closed by this side")
 

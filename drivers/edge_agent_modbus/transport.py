@@ -53,6 +53,10 @@ class Transport(Protocol):
         """
         ...
 
+    def pardon(self, unit: int, /) -> None:
+        """Conclude nothing from an exchange with ``unit`` that was cancelled just now: it was somebody else's."""
+        ...
+
     def close(self) -> None:
         """Drop the wire at once; silent when called twice."""
         ...

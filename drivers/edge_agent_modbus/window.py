@@ -59,9 +59,14 @@ class Window:
         elif unit not in self._dead:
             self._suspects.add(unit)
 
+    def pardon(self, unit: int) -> None:
+        """Forget that an exchange was given up."""
+        self._suspects.discard(unit)
+
     def struck(self, what: str, *, is_proof: bool = False) -> None:
         """Note that the device did something that it might not have done with one request at a time."""
         self._strikes += 1
         self._clean = 0
         if is_proof or self._strikes == STRIKES:
+            self._strikes = 0  # so that the same holds once it was forgotten on request
             self._state[KEY] = f"1, because with more {what}"

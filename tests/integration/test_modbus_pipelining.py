@@ -10,7 +10,9 @@ from edge_agent.errors import ExchangeError
 from edge_agent.testing.eventually import eventually
 from edge_agent_modbus.dialer import Dialer, Route
 from edge_agent_modbus.pdu import Table, read_pdu
+from edge_agent_modbus.probe.way import exchange
 from edge_agent_modbus.tcp import TcpTransport
+from edge_agent_modbus.transport import Transport
 from edge_agent_modbus.window import KEY, Window
 from tests.servers.modbus_collected import Collected
 from tests.servers.modbus_device import config_of, read_all, unit_on, values, words
@@ -125,6 +127,29 @@ async def test_a_dead_unit_does_not_make_the_others_wait_for_their_turn_for_good
         await dead()
         assert (window.places, window.given_up) == (4, "")
         transport.close()
+
+
+async def test_a_probe_that_waits_in_vain_says_nothing_about_company() -> None:
+    with libmodbus_server(silent=[2]) as server:
+        lent, window = await window_on(server.port)
+
+        async def opened() -> Transport:
+            return lent
+
+        line = Lines().line("lent", opened, lambda transport: transport.close())
+        line.limit(window.places)
+        await line.attach()
+
+        async def in_vain() -> None:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await exchange(line, {"unit": 2, "pdu": read_pdu(Table.HOLDING, 0, 1).hex()})
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(in_vain())
+            assert await register(lent, 5) == 1005
+        assert window.places == 4, "nobody asks that unit again, alone"
+        line.detach(lent)
 
 
 async def test_an_answer_that_overtakes_comes_even_if_the_older_one_never_does() -> None:

@@ -13,6 +13,10 @@ def test_a_connection_that_breaks_twice_with_company_is_proof_and_is_kept() -> N
     assert Window(4, state).places == 1
     del state[KEY]
     assert window.places == 4, "it may be forgotten on request"
+    window.struck("it broke the connection")
+    assert window.places == 4
+    window.struck("it broke the connection")
+    assert window.places == 1, "and is found out again"
 
 
 def test_incidents_far_apart_are_none() -> None:

@@ -174,7 +174,11 @@ async def exchange(line: Line[Transport], request: Mapping[str, Any]) -> Mapping
         return {"lost": str(exc)}
     try:
         async with line.turn():
-            return {"pdu": (await ReadingOnly(transport).exchange(unit, pdu)).hex()}
+            try:
+                return {"pdu": (await ReadingOnly(transport).exchange(unit, pdu)).hex()}
+            except asyncio.CancelledError:  # a prober asks units that are not there, and waits as it likes
+                transport.pardon(unit)
+                raise
     except DeviceUnavailableError as exc:
         return {"lost": str(exc)}
     except ExchangeError as exc:
