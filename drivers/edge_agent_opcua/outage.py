@@ -49,14 +49,15 @@ class Outage:
         if past.heard_ns and points:
             self._resumption.expect(variables, past.heard_ns, asked_ns, ahead_ns)
             self.nodes = await self._kept(variables)
-            since_ns = past.hole_ns or past.heard_ns
+            since_ns = past.doubtful_ns or past.complete_ns
             await self._lost([point for point in points if point not in self.nodes], since_ns, emit)
         if self.nodes:
             past.hole_ns = past.hole_ns or past.heard_ns
+            past.doubtful_ns = past.doubtful_ns or past.complete_ns
             past.delivered.hold(asked_ns)
         else:
             self._settle()
-        past.heard_ns = asked_ns
+        past.heard_ns = past.complete_ns = asked_ns
 
     def note(self, time_ns: int, columns: tuple[Column, ...]) -> None:
         """Readings were told, which are not to be fetched."""
@@ -74,7 +75,7 @@ class Outage:
         if self._history is not None and self.nodes:
             from_ns = max(past.hole_ns - past.delivered.window_ns + self._ahead_ns, past.settled_ns)
             refused = await self._history.fetch(self.nodes, from_ns, self._asked_ns + self._ahead_ns, emit)
-            await self._lost(sorted(refused), past.hole_ns, emit)
+            await self._lost(sorted(refused), past.doubtful_ns, emit)
             self._settle()
 
     async def _kept(self, variables: Mapping[int, Any]) -> Mapping[int, Any]:
@@ -94,5 +95,6 @@ class Outage:
 
     def _settle(self) -> None:
         """Nothing is to be fetched of the time before this session."""
-        self._past.hole_ns, self._past.settled_ns = 0, self._asked_ns + self._ahead_ns
+        self._past.hole_ns = self._past.doubtful_ns = 0
+        self._past.settled_ns = self._asked_ns + self._ahead_ns
         self._past.delivered.release()

@@ -20,13 +20,17 @@ class Past:
 
     Attributes:
         heard_ns: what the server had to report until then has come, or its loss was told; 0 = nothing yet.
+        complete_ns: the same of all subscriptions; earlier, where one of them publishes more rarely.
         hole_ns: since then the server may have kept what was not told, and it is not fetched yet; 0 = no hole.
+        doubtful_ns: the same of all subscriptions, as ``complete_ns``.
         settled_ns: source time before which nothing is to be fetched: it was, or its loss was told.
         delivered: what was told in the moments before.
     """
 
     heard_ns: int = 0
+    complete_ns: int = 0
     hole_ns: int = 0
+    doubtful_ns: int = 0
     settled_ns: int = 0
     delivered: Delivered = field(default_factory=lambda: Delivered(0))
 

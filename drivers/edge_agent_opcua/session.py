@@ -262,14 +262,14 @@ class OpcUaSession:
         if lost:
             about = Lost(tuple(subscription.reported), since_ns, time_ns, LossReason.MISSED, lost)
             await emit(ReadingBatch(self._device, time_ns, (), lost=(about,)))
-            self._past.heard_ns = time_ns
+            self._note_heard(time_ns)
             raise DeviceUnavailableError(f"{self._url}: {lost} notifications before {told.sequence} are missing")
         if told.ended is not None:
             reason = ua.StatusCode(told.ended).name
             raise DeviceUnavailableError(f"{self._url} has ended the subscription: {reason}")
         if told.is_keep_alive:
             await self._events.settle(subscription.number, emit)
-            self._past.heard_ns = time_ns
+            self._note_heard(time_ns)
             return []
         if told.event_lists:
             with whole_session(self._url, "reading events"):
@@ -290,8 +290,12 @@ class OpcUaSession:
             refused = self._note_statuses(columns)
             self._outage.note(time_ns, columns)
             await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
-        self._past.heard_ns = time_ns
+        self._note_heard(time_ns)
         return [ua.SubscriptionAcknowledgement(subscription.number, told.sequence)]
+
+    def _note_heard(self, time_ns: int) -> None:
+        self._past.heard_ns = time_ns
+        self._past.complete_ns = min(one.heard_ns for one in self._subscriptions.values())
 
     async def _try_again(self, emit: Emit) -> None:
         """Ask anew for the points that the server did not report, as far as it is time."""
