@@ -62,6 +62,9 @@ def test_units_are_numbers_and_spans() -> None:
         ("h", {"know": ["holding:70000=230"]}, "0 to 65535"),
         ("h", {"know": ["holding:7="]}, "the value is missing"),
         ("h", {"know": ["holding:7=230,5"]}, "the decimal point as a point"),
+        ("h", {"know": ["holding:7=1e400"]}, "larger than any"),
+        ("h", {"know": ["holding:7=-9e308"]}, "larger than any"),
+        ("h", {"know": ["holding:7=" + 400 * "9"]}, "larger than any"),
     ],
 )
 def test_what_cannot_be_done_is_told_with_a_way_out(
@@ -249,3 +252,7 @@ async def test_no_write_goes_through_behind_a_request_that_reads() -> None:
         with pytest.raises(ProbeError, match="a probe only reads"):
             await ReadingOnly(wire).exchange(1, smuggled)
     assert not wire.sent
+
+
+def test_nothing_is_nothing_however_it_is_written() -> None:
+    assert parse_known("holding:7=0e999").value == 0

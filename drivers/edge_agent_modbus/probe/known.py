@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf, isfinite
+from sys import float_info
 
 from edge_agent.errors import ProbeError
 from edge_agent_modbus.pdu import ADDRESSES, Table
@@ -79,6 +81,8 @@ def parse_known(text: str) -> Known:
     value, step = _parse_value(value_text)
     if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value_text.strip()):
         raise ProbeError(f"--know {text}: write the decimal point as a point")
+    if value == inf:
+        raise ProbeError(f"--know {text}: the number is larger than any that a device has")
     if value == "":
         raise ProbeError(f"--know {text}: the value is missing behind =")
     number = int(number_text, 16 if number_text[:2].lower() == "0x" else 10)
@@ -112,6 +116,9 @@ def _parse_value(text: str) -> tuple[bool | float | str, float]:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return text, 0.0
+    number = float(text)
+    if not isfinite(number):
+        return inf, 0.0
     exponent = int(match[3] or 0) - len(match[2] or "")
     is_whole = not match[2] and not match[3]
-    return (int(text) if is_whole else float(text)), 0.5 * 10.0**exponent if not is_whole else 0.0
+    return (int(text), 0.0) if is_whole else (number, 0.5 * 10.0 ** min(exponent, float_info.max_10_exp))
