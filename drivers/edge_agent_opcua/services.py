@@ -15,6 +15,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ExchangeError
 from edge_agent_opcua import wire
 from edge_agent_opcua.browse_path import Address, BrowsePath
+from edge_agent_opcua.convert import EPOCH_TICKS, LATEST_TICKS, TICK_NS
 from edge_agent_opcua.event_filter import event_filter
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.plan import Item, chunks
@@ -25,6 +26,7 @@ from edge_agent_opcua.translation import FOREIGN, TOO_MUCH, status_of, whole_ses
 
 T = TypeVar("T", bound=Sized)
 
+_LATEST_NS = (LATEST_TICKS - EPOCH_TICKS) * TICK_NS
 _NOTHING_REMAINS = 0xFFFF_FFFF  # OPC 10000-4 §5.9.4.2
 HISTORY_NODES, HISTORY_VALUES = 20, 1000  # of one request
 RENEW_AFTER = 0.75  # of the token's lifetime (OPC 10000-4 §5.6.2.1)
@@ -271,7 +273,9 @@ def _limit(told: object) -> int:
 
 
 def _ahead_ns(told: object, now_ns: int) -> int:
+    """Return 0 where the server tells no usable time: its readings then have none either."""
     if not isinstance(told, datetime):
         return 0
     since = (told if told.tzinfo else told.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since // timedelta(microseconds=1) * 1000 - now_ns
+    then_ns = since // timedelta(microseconds=1) * 1000
+    return then_ns - now_ns if 0 <= then_ns < _LATEST_NS else 0

@@ -1,5 +1,6 @@
 """Answers that make no sense, and those that mean no good: they cost what they are about, and nothing else."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -50,6 +51,14 @@ async def test_what_the_server_kept_to_itself_and_does_not_report_anew_is_bad() 
     batches = await listened(server, session, clock, 1, 600, 5, 10)
     *_, last = batches
     assert [list(column.statuses or ()) for column in last.columns] == [[ua.StatusCodes.BadTooManyMonitoredItems]]
+
+
+@pytest.mark.parametrize("year", [1601, 9999])
+async def test_a_server_without_a_clock_is_not_taken_for_one_of_another_century(year: int) -> None:
+    server, clock = FakeServer(), FakeClock()
+    server.now = datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
+    session = await prepared(server, config(1), clock)
+    assert session.remarks == ()
 
 
 @pytest.mark.parametrize("length", [1, 2**31 - 1])
