@@ -4,6 +4,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -18,6 +20,13 @@ def no_blocking_call_on_the_loop() -> Iterator[None]:
     """A call of ours that blocks the event loop fails the test."""
     with blockbuster_ctx("edge_agent"):
         yield
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder with a path short enough for a Unix socket."""
+    with TemporaryDirectory(prefix="ea", dir="/tmp") as path:
+        yield Path(path)
 
 
 @pytest.fixture(autouse=True)

@@ -35,9 +35,9 @@ def demo(arguments: str = "", before: str = "") -> list[str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """Where temporary files can be counted."""
-    return os.environ | {"TMPDIR": str(tmp_path)}
+    return os.environ | {"TMPDIR": str(folder)}
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def assert_everything_arrived(numbers: dict[str, int]) -> None:
     assert (numbers["lost"], numbers["devices"], numbers["codes"]) == (0, 3, CODES)
 
 
-def test_eight_seconds_lose_nothing_and_leave_nothing_behind(environment: dict[str, str], tmp_path: Path) -> None:
+def test_eight_seconds_lose_nothing_and_leave_nothing_behind(environment: dict[str, str], folder: Path) -> None:
     run = run_demo(environment, "8, True")
     assert run.returncode == 0, run.stderr
     numbers = result_of(run)
@@ -76,7 +76,7 @@ def test_eight_seconds_lose_nothing_and_leave_nothing_behind(environment: dict[s
     # Whether the machine's clock is set is the machine's affair.
     told = [record for record in records if "set up NTP" not in record["message"]]
     assert [record for record in told if record["level"] not in {"debug", "info"}] == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_with_a_broker_of_ones_own_nothing_is_lost_and_nothing_stays_retained(
@@ -152,9 +152,10 @@ def test_on_a_terminal_it_is_a_table_on_the_alternate_screen(
 ) -> None:
     parent, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-    with subprocess.Popen(
-        demo("2"), stdout=terminal, stderr=terminal, stdin=terminal, env=environment | {"TERM": "xterm-256color"}
-    ) as process:
+    # Test runners set COLUMNS for their own terminal.
+    seen = {key: value for key, value in environment.items() if key not in {"COLUMNS", "LINES"}}
+    seen["TERM"] = "xterm-256color"
+    with subprocess.Popen(demo("2"), stdout=terminal, stderr=terminal, stdin=terminal, env=seen) as process:
         os.close(terminal)
         shown = b""
         while chunk := _read(parent):

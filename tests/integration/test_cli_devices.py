@@ -4,9 +4,8 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -32,12 +31,6 @@ devices:
 """
 WHOLE = (1, 3, 0, 4)
 APART = [(1, 3, 0, 1), (1, 3, 2, 2)]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="ea", dir="/tmp") as name:
-        yield Path(name)
 
 
 def devices(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,10 +7,9 @@ import re
 import signal
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -35,13 +34,6 @@ from tests.servers.modbus_server import (
 ROOT = Path(__file__).parents[2]
 INTERVAL_S = 0.4
 READS = {1, 2, 3, 4, 0x2B}
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder with a path short enough for a Unix socket."""
-    with TemporaryDirectory(prefix="ea", dir="/tmp") as path:
-        yield Path(path)
 
 
 def meter(request: bytes, _number: int) -> Answer:
