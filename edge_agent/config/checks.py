@@ -1,8 +1,11 @@
 """What no single model can see: ids that repeat, settings that contradict each other, templates, codes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from edge_agent.config.exposure import exposure
 from edge_agent.config.identities import check_codes
 from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
@@ -22,6 +25,9 @@ def check(document: Document, parts: Parts) -> None:
         _check_session(document, position, publisher)
     _check_client_ids(document, parts)
     check_shared(document, parts.devices)
+    for position, (_, device) in parts.devices.items():
+        for place, key in _private_keys(device, ("devices", position)):
+            _check_private(document, place, key)
     check_codes(document, parts)
 
 
@@ -57,6 +63,22 @@ def _check_tls(document: Document, position: int, publisher: MqttModel, director
     for key, written in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
         if written is not None and not (directory / written).is_file():
             document.report((*at, "tls", key), f"{directory / written} is not a file")
+    if tls.key is not None:
+        _check_private(document, (*at, "tls", "key"), directory / tls.key)
+
+
+def _check_private(document: Document, at: Location, path: Path) -> None:
+    if why := exposure(path):
+        document.report(at, why)
+
+
+def _private_keys(model: BaseModel, at: Location) -> Iterator[tuple[Location, Path]]:
+    """Yield the files that hold private keys: every path whose key in the document is ``key`` or ``…_key``."""
+    for name, value in model:
+        if isinstance(value, BaseModel):
+            yield from _private_keys(value, (*at, name))
+        elif isinstance(value, Path) and (name == "key" or name.endswith("_key")):
+            yield (*at, name), value
 
 
 def _check_session(document: Document, position: int, publisher: MqttModel) -> None:

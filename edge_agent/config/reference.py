@@ -47,7 +47,7 @@ error.
 | path | relative to the folder of the YAML file, or absolute |
 | secret | never the secret itself, but where it is: one of the three below |
 | `!env NAME` | the environment variable |
-| `!file PATH` | the file, without a line break at its end |
+| `!file PATH` | the file, without a line break at its end; mode 0600, or 0640 if it is root's, else refused |
 | `!credential NAME` | the file in `$CREDENTIALS_DIRECTORY`, see `LoadCredential=` of systemd |
 """
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (

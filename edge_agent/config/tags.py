@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edge_agent.config.exposure import exposure
+
 MAX_SECRET_BYTES = 64 * 1024
 
 SECRET_TAGS = ("!env", "!file", "!credential")
@@ -52,7 +54,10 @@ class Secrets:
         return self._environ[name]
 
     def _from_file(self, path: str) -> str:
-        return _read(self._directory / path)
+        secret = _read(self._directory / path)
+        if why := exposure(self._directory / path):
+            raise ValueError(why)
+        return secret
 
     def _from_credential(self, name: str) -> str:
         directory = self._environ.get("CREDENTIALS_DIRECTORY")
@@ -66,7 +71,7 @@ class Secrets:
         path = Path(directory, name)
         if not path.exists():
             raise ValueError(f"the unit has no credential {name}; add LoadCredential={name}:/path/to/file")
-        return _read(path)
+        return _read(path)  # systemd saw to it that nobody else can; access control lists hide that from a mode
 
 
 class SecretsLeftOut(Secrets):

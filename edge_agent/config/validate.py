@@ -1,12 +1,14 @@
 """Part of the document against its model: every mistake of it, each at its place."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path as FilePath
 from typing import TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge_agent.config import wording
+from edge_agent.config.exposure import exposure
 from edge_agent.config.node import Document, Place
 from edge_agent.config.problems import Path
 from edge_agent.config.shape import known_keys, literal_secrets
@@ -20,8 +22,10 @@ def validate(
     """Return what stands at ``location`` as a ``model``, or None after reporting each of its mistakes."""
     node = document.locate(location).node
     literal = set(literal_secrets(model, node))
-    for place in sorted(literal, key=str):
-        document.report((*location, *place), wording.LITERAL_SECRET)
+    if literal:
+        message = wording.literal_secret(exposure(FilePath(document.file)))
+        for place in sorted(literal, key=str):
+            document.report((*location, *place), message)
     try:
         valid = model.model_validate(node.value)
     except ValidationError as exc:

@@ -57,10 +57,15 @@ MISSING_SPACE = "write ': ', a colon with a space after it"
 _QUOTED = re.compile(r"'([^']*)'")
 _SHOWN = 60
 NOT_A_SECRET = "a secret cannot stand here; write the value itself"  # noqa: S105 - a message
-LITERAL_SECRET = (
+_LITERAL_SECRET = (
     "a secret is never written in the file; name its place: "  # noqa: S105 - a message
     "!credential NAME (systemd), !file PATH or !env NAME"
 )
+
+
+def literal_secret(exposed: str | None) -> str:
+    """Return what is wrong with a secret in the document; ``exposed`` says who else has read it."""
+    return f"{_LITERAL_SECRET}; {exposed}, and change the secret: it is known" if exposed else _LITERAL_SECRET
 
 
 def explain(error: ErrorDetails, node: Node) -> str:
