@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.servers.agent import EDGE_AGENT, AgentProcess, agent, free_port
+from tests.servers.listeners import Listener, listeners
 
 CANARY = "canary-7f3a9c"
 YAML = """\
@@ -189,8 +190,8 @@ def test_the_outbox_is_shown_beside_the_running_agent_and_after_it(folder: Path,
 def test_it_listens_where_it_is_told_and_nowhere_else(folder: Path, yaml: str) -> None:
     with agent(folder, yaml) as running:
         assert running.process
-        assert tcp_listeners(running.process.pid) == {("0100007F", int(running.ops.partition(":")[2]))}
-        assert unix_listeners(running.process.pid) == {str(folder / "control.sock")}
+        expected = {Listener("tcp", *running.ops.split(":")), Listener("unix", str(folder / "control.sock"))}
+        assert listeners(running.process.pid) == expected
 
 
 @pytest.mark.slow
@@ -232,27 +233,3 @@ def test_small_commands_load_no_large_library(arguments: list[str]) -> None:
     assert "typer" in modules
     large = {"aiohttp", "asyncua", "paho", "pymodbus", "rich", "sqlite_utils", "edge_agent_modbus"}
     assert not modules & large
-
-
-def own_sockets(pid: int) -> set[str]:
-    links = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-
-
-def tcp_listeners(pid: int) -> set[tuple[str, int]]:
-    """Address (hex, as the kernel prints it) and port of each listening socket of the process, proc(5)."""
-    own, found = own_sockets(pid), set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A" and words[9] in own:
-                host, _, port = words[1].partition(":")
-                found.add((host, int(port, 16)))
-    return found
-
-
-def unix_listeners(pid: int) -> set[str]:
-    """Path of each listening Unix socket of the process (flag 0x10000 of proc(5), net/unix)."""
-    own = own_sockets(pid)
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]]
-    return {row[7] for row in rows if row[3] == "00010000" and row[6] in own and len(row) > 7}
