@@ -4,15 +4,13 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.collect.context import DeviceContext, driver_directory
 from edge_agent.collect.expiry import Expiries
-from edge_agent.collect.line import Lines
+from edge_agent.collect.fleet import Fleet
 from edge_agent.collect.options import DeviceOptions
-from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.config.options import AgentOptions
 from edge_agent.current import Current, DevicePhase
 from edge_agent.identify.assign import Assignments
@@ -26,9 +24,9 @@ from edge_agent.ops.http import OpsServer
 from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
 from edge_agent.ops.systemd import Notifier
-from edge_agent.outbox.losses import at_device
 from edge_agent.outbox.store import Outbox
 from edge_agent.publish.publisher import Publisher
+from edge_agent.publish.publishers import Publishers
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +59,8 @@ class Agent:
         self._clock = clock
         self._jitter = jitter
         self._outbox: Outbox | None = None
-        self._publishers: list[Publisher] = []
-        self._collecting: list[asyncio.Task[None]] = []
+        self._publishers: Publishers | None = None
+        self._fleet: Fleet | None = None
         self._started_ns = clock.now_ns()
         self._expiries = Expiries(self.metrics, clock)
 
@@ -92,10 +90,11 @@ class Agent:
             metrics=self.metrics,
             starts_now=[publisher.id for publisher in options.publishers if publisher.starts_now],
         )
+        fleet, publishers = self._fleet, self._publishers = self._make_fleet(outbox), self._make_publishers(outbox)
         try:
             self._announce()
-            supervisors = self._make_supervisors(outbox)
-            self._publishers = self._make_publishers(outbox)
+            LineLoans(fleet).offer(self.actions)
+            DeviceActions(fleet, lambda device: self._device_status(fleet[device].options)).offer(self.actions)
             server = OpsServer(
                 options.ops,
                 self.metrics.registry,
@@ -113,14 +112,10 @@ class Agent:
                 if isinstance(self._clock, SystemClock):
                     ground.create_task(ClockWatch(self.metrics, self._clock).run(), name="clock")
                 await server.started.wait()
-                async with asyncio.TaskGroup() as north, asyncio.TaskGroup() as south:
-                    for publisher in self._publishers:
-                        north.create_task(publisher.run(), name=f"publisher:{publisher.id}")
-                    self._collecting = [
-                        south.create_task(supervisor.run(), name=f"device:{supervisor.device}")
-                        for supervisor in supervisors
-                    ]
-                    south.create_task(notifier.run(), name="systemd")
+                async with publishers.running(), fleet.running(), asyncio.TaskGroup() as service:
+                    publishers.start(options.publishers, self.codes)
+                    fleet.start(options.devices)
+                    service.create_task(notifier.run(), name="systemd")
                     self.ready.set()
                     await asyncio.Event().wait()
         finally:
@@ -131,10 +126,8 @@ class Agent:
 
         A cancelled call has stopped them all the same.
         """
-        for task in self._collecting:
-            task.cancel()
-        if self._collecting:
-            await asyncio.wait(self._collecting)
+        if self._fleet is not None:
+            await self._fleet.stop()
 
     def status(self) -> dict[str, object]:
         """Return the present as JSON-ready data: what ``/status`` and ``edge-agent status`` show."""
@@ -149,17 +142,17 @@ class Agent:
             "insecure": list(self.options.insecure),
             "certificates": self._expiries.soon(),
             "outbox": self._outbox.summary() if self._outbox else None,
-            "publishers": [publisher.summary() for publisher in self._publishers],
+            "publishers": [publisher.summary() for publisher in self._running_publishers()],
             "devices": [self._device_status(device) for device in self.options.devices],
         }
 
     def status_line(self) -> str:
         """Return what ``systemctl status`` shows."""
         online = sum(device.phase is DevicePhase.ONLINE for device in self.current.values())
-        connected = sum(bool(publisher.summary()["connected"]) for publisher in self._publishers)
+        connected = sum(bool(publisher.summary()["connected"]) for publisher in self._running_publishers())
         return (
             f"{online}/{len(self.options.devices)} devices online, "
-            f"{connected}/{len(self._publishers)} publishers connected"
+            f"{connected}/{len(self.options.publishers)} publishers connected"
         )
 
     def health(self) -> dict[str, object]:
@@ -181,7 +174,7 @@ class Agent:
     def not_live(self) -> list[str]:
         """Return what makes no progress although it must; empty = alive."""
         now_s = self._clock.monotonic_s()
-        parts = [("publisher:" + publisher.id, publisher.tick_s) for publisher in self._publishers]
+        parts = [("publisher:" + publisher.id, publisher.tick_s) for publisher in self._running_publishers()]
         if self._outbox is not None:
             # It has a turn for each commit: alive until the next one, however far apart they are.
             parts.append(("outbox", self._outbox.tick_s + self.options.outbox.commit_interval_s))
@@ -221,60 +214,29 @@ class Agent:
             extra={"gateway": options.gateway, "devices": len(options.devices), "config": str(options.source)},
         )
 
-    def _make_supervisors(self, outbox: Outbox) -> list[DeviceSupervisor]:
-        lines = Lines()
-        contexts = [
-            DeviceContext(
-                device.id,
-                self._clock,
-                lines,
-                outbox.learned(device.id),
-                directory=driver_directory(self.options.outbox.directory, device.spec.protocol),
-                expiries=self._expiries.tell,
-            )
-            for device in self.options.devices
-        ]
-        LineLoans(self.options.devices, contexts, lines).offer(self.actions)
-        supervisors = [
-            DeviceSupervisor(
-                device,
-                context,
-                outbox.append,
-                lambda table, lost: outbox.note_losses(at_device(table, lost, outbox.epoch)),
-                self.current.add(device.table),
-                clock=self._clock,
-                metrics=self.metrics,
-                random=self._jitter,
-            )
-            for device, context in zip(self.options.devices, contexts, strict=True)
-        ]
-        told = {device.id: device for device in self.options.devices}
-        DeviceActions(
-            {supervisor.device: supervisor for supervisor in supervisors},
-            lambda device: self._device_status(told[device]),
-        ).offer(self.actions)
-        return supervisors
+    def _make_fleet(self, outbox: Outbox) -> Fleet:
+        return Fleet(
+            outbox,
+            self.current,
+            self._expiries,
+            self.options.outbox.directory,
+            clock=self._clock,
+            metrics=self.metrics,
+            random=self._jitter,
+        )
 
-    def _make_publishers(self, outbox: Outbox) -> list[Publisher]:
-        return [
-            Publisher(
-                publisher,
-                outbox,
-                codes=self.codes,
-                health=self.health,
-                clock=self._clock,
-                metrics=self.metrics,
-                random=self._jitter,
-            )
-            for publisher in self.options.publishers
-        ]
+    def _make_publishers(self, outbox: Outbox) -> Publishers:
+        return Publishers(outbox, health=self.health, clock=self._clock, metrics=self.metrics, random=self._jitter)
+
+    def _running_publishers(self) -> Sequence[Publisher]:
+        return () if self._publishers is None else tuple(self._publishers.values())
 
     def _device_status(self, options: DeviceOptions) -> dict[str, object]:
         current = self.current.get(options.id)
         if current is None:
             return {"id": options.id, "phase": DevicePhase.CONNECTING.value}
         points = []
-        for index, point in enumerate(options.table.points):
+        for index, point in enumerate(current.table.points):
             latest = current.latest(index)
             value = latest.value.hex() if isinstance(latest.value, bytes) else latest.value
             points.append(

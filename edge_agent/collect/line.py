@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from edge_agent.collect.deadline import current_deadline
 from edge_agent.collect.station import Station
 from edge_agent.driver import Line
+from edge_agent.model import DeviceId
 
 T = TypeVar("T")
 
@@ -117,6 +118,20 @@ class Lines:
     def station(self, key: str, name: str) -> Station:
         """Return the station of this name on the line of this key, made at the first call."""
         return self._stations.setdefault((key, name), Station())
+
+    def release(self, device: DeviceId, unused: Iterable[str]) -> None:
+        """Let ``device`` go: its stations forget it, and lines that nobody uses any more are made anew.
+
+        Args:
+            device: has closed its sessions.
+            unused: keys of the lines that it was the last one to use.
+        """
+        for station in self._stations.values():
+            station.remove(device)
+        gone = set(unused)
+        for key in gone:
+            self._lines.pop(key, None)
+        self._stations = {place: station for place, station in self._stations.items() if place[0] not in gone}
 
     def get(self, key: str) -> Line[Any] | None:
         """Return the line of this key, None if nobody asked for it."""

@@ -33,6 +33,11 @@ class Station:
         """Let ``device`` know and be known."""
         self._devices.add(device)
 
+    def remove(self, device: DeviceId) -> None:
+        """Forget ``device``; what it found out of the station stays."""
+        self._devices.discard(device)
+        self.end(device)
+
     def answered(self, now_s: float) -> None:
         """Say that there was an answer."""
         self._answered_s = now_s

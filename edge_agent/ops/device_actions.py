@@ -4,9 +4,10 @@ Two actions, each with the argument ``device``: ``device`` answers its state, va
 it; ``forget`` forgets what was learned, so that the device is searched anew, and answers how much that was.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from edge_agent.collect.fleet import Fleet
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.errors import EdgeAgentError
 from edge_agent.model import DeviceId
@@ -17,14 +18,12 @@ class DeviceActions:
     """The devices of one agent.
 
     Args:
-        supervisors: by id of the device.
+        fleet: the devices, as they come and go.
         status: returns what ``/status`` says of a device.
     """
 
-    def __init__(
-        self, supervisors: Mapping[DeviceId, DeviceSupervisor], status: Callable[[DeviceId], dict[str, object]]
-    ) -> None:
-        self._supervisors = supervisors
+    def __init__(self, fleet: Fleet, status: Callable[[DeviceId], dict[str, object]]) -> None:
+        self._fleet = fleet
         self._status = status
 
     def offer(self, actions: Actions) -> None:
@@ -41,8 +40,8 @@ class DeviceActions:
 
     def _asked(self, arguments: dict[str, Any]) -> DeviceSupervisor:
         name = text_of(arguments, "device")
-        for device, supervisor in self._supervisors.items():
+        for device, member in self._fleet.items():
             if device == name:
-                return supervisor
-        known = ", ".join(self._supervisors) or "none"
+                return member.supervisor
+        known = ", ".join(self._fleet) or "none"
         raise EdgeAgentError(f"the agent has no device {name!r}; it has {known}")

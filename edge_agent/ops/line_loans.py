@@ -6,13 +6,11 @@ What may be asked is the driver's to decide; a prober only reads.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from edge_agent.collect.context import DeviceContext
 from edge_agent.collect.deadline import Deadline
-from edge_agent.collect.line import Lines
-from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.fleet import Fleet, Member
 from edge_agent.driver import DriverSpec
 from edge_agent.errors import EdgeAgentError
 from edge_agent.ops.actions import Actions, text_of
@@ -25,12 +23,11 @@ class LineLoans:
     """The lines of the devices of one agent.
 
     Args:
-        contexts: one for each device.
+        fleet: the devices, as they come and go.
     """
 
-    def __init__(self, devices: Sequence[DeviceOptions], contexts: Sequence[DeviceContext], lines: Lines) -> None:
-        self._devices = tuple(zip(devices, contexts, strict=True))
-        self._lines = lines
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
         self._probers: dict[str, ProberSpec] = {}
 
     def offer(self, actions: Actions) -> None:
@@ -39,17 +36,19 @@ class LineLoans:
         actions.add("line-exchange", self._exchange)
 
     async def _tell(self, _arguments: dict[str, Any]) -> object:
-        for options, _ in self._devices:
-            await self._prober(options.spec)
-        return {"lines": await asyncio.to_thread(self._told)}  # many configurations are unpacked
+        members = tuple(self._fleet.values())
+        for member in members:
+            await self._prober(member.options.spec)
+        return {"lines": await asyncio.to_thread(self._told, members)}  # many configurations are unpacked
 
-    def _told(self) -> list[dict[str, Any]]:
+    def _told(self, members: tuple[Member, ...]) -> list[dict[str, Any]]:
         told: dict[str, dict[str, Any]] = {}
-        for options, context in self._devices:
+        for member in members:
+            options = member.options
             prober = self._probers.get(options.spec.protocol)
             if prober is None:
                 continue
-            for key in context.line_keys:
+            for key in member.context.line_keys:
                 if key not in told:
                     reach = prober.reach(options.config.unpack())
                     told[key] = {"line": key, "driver": options.spec.protocol, "devices": [], "reach": reach}
@@ -62,7 +61,7 @@ class LineLoans:
             raise EdgeAgentError("the argument request must be an object")
         if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= _MAX_TIMEOUT_S:
             raise EdgeAgentError(f"the argument timeout_s must be more than 0 and at most {_MAX_TIMEOUT_S:g}")
-        line, spec = self._lines.get(key), next(self._specs(key), None)
+        line, spec = self._fleet.lines.get(key), next(self._specs(key), None)
         prober = await self._prober(spec) if spec is not None else None
         if line is None or prober is None:
             raise EdgeAgentError(f"the agent has no line {key!r} that can be probed")
@@ -73,7 +72,7 @@ class LineLoans:
             return {"silent": True}
 
     def _specs(self, key: str) -> Iterator[DriverSpec]:
-        return (options.spec for options, context in self._devices if key in context.line_keys)
+        return (one.options.spec for one in self._fleet.values() if key in one.context.line_keys)
 
     async def _prober(self, spec: DriverSpec) -> ProberSpec | None:
         if spec.prober is None:

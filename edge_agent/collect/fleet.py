@@ -1,0 +1,137 @@
+"""The devices of one agent: each is started, stopped and replaced by itself while the others go on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.clock import Clock
+from edge_agent.collect.context import DeviceContext, driver_directory
+from edge_agent.collect.expiry import Expiries
+from edge_agent.collect.line import Lines
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.collect.supervisor import DeviceSupervisor
+from edge_agent.current import Current
+from edge_agent.metrics import Metrics
+from edge_agent.model import DeviceId
+from edge_agent.outbox.losses import at_device
+from edge_agent.outbox.store import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One device that is collected."""
+
+    options: DeviceOptions
+    context: DeviceContext
+    supervisor: DeviceSupervisor
+    task: asyncio.Task[None]
+
+
+class Fleet(Mapping[DeviceId, Member]):
+    """The devices that are collected, by id, in the order in which they were started.
+
+    Args:
+        outbox: gets what they give.
+        current: shows them as long as they are here.
+        expiries: told of their certificates.
+        state: the state directory.
+        random: source of jitter, floats in [0, 1).
+
+    Attributes:
+        lines: what they share.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        current: Current,
+        expiries: Expiries,
+        state: Path,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        random: Callable[[], float],
+    ) -> None:
+        self.lines = Lines()
+        self._outbox = outbox
+        self._current = current
+        self._expiries = expiries
+        self._state = state
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+        self._members: dict[DeviceId, Member] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold the tasks of the devices; on leaving they are stopped, and their sessions closed.
+
+        Raises:
+            ExceptionGroup: of OutboxError: readings cannot be kept any more.
+        """
+        async with asyncio.TaskGroup() as self._group:
+            yield
+
+    def start(self, devices: Iterable[DeviceOptions]) -> None:
+        """Collect from ``devices`` from now on. None of them may be here; call it within ``running``."""
+        for device in devices:
+            self._members[device.id] = self._begin(device)
+
+    async def stop(self, devices: Collection[DeviceId] | None = None) -> None:
+        """Stop ``devices``, None = all, and return when their sessions are closed; what they gave is kept.
+
+        A cancelled call has asked all of them to stop; those that still close stay in the fleet.
+        """
+        members = [self._members[device] for device in (list(self._members) if devices is None else devices)]
+        for member in members:
+            member.task.cancel()
+        if members:
+            await asyncio.wait([member.task for member in members])
+        for member in members:
+            self._let_go(member)
+
+    def __getitem__(self, device: DeviceId) -> Member:
+        return self._members[device]
+
+    def __iter__(self) -> Iterator[DeviceId]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def _begin(self, options: DeviceOptions) -> Member:
+        if self._group is None or options.id in self._members:
+            raise RuntimeError(f"{options.id} cannot be started now")
+        outbox = self._outbox
+        context = DeviceContext(
+            options.id,
+            self._clock,
+            self.lines,
+            outbox.learned(options.id),
+            directory=driver_directory(self._state, options.spec.protocol),
+            expiries=self._expiries.tell,
+        )
+        supervisor = DeviceSupervisor(
+            options,
+            context,
+            outbox.append,
+            lambda table, lost: outbox.note_losses(at_device(table, lost, outbox.epoch)),
+            self._current.add(options.table),
+            clock=self._clock,
+            metrics=self._metrics,
+            random=self._random,
+        )
+        task = self._group.create_task(supervisor.run(), name=f"device:{options.id}")
+        return Member(options, context, supervisor, task)
+
+    def _let_go(self, member: Member) -> None:
+        """A stopped device gives up its lines, so that the next one of its name can set them up in another way."""
+        device = member.options.id
+        if self._members.pop(device, None) is None:
+            return
+        self._metrics.device_up.labels(device).set(0)
+        others = {key for other in self._members.values() for key in other.context.line_keys}
+        self.lines.release(device, [key for key in member.context.line_keys if key not in others])
