@@ -19,6 +19,7 @@ from edge_agent_opcua.services import Services
 from edge_agent_opcua.translation import one_exchange
 
 HISTORY_READ = 0x04  # of AccessLevelType (OPC 10000-3 §8.57)
+MAX_IDLE_PARTS = 16  # in a row that promise more of a point and hold nothing later than the ones before
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,7 +65,9 @@ class History:
         )
 
     async def fetch(self, node_ids: Mapping[int, Any], from_ns: int, to_ns: int, emit: Emit) -> frozenset[int]:
-        """Report what the server kept of points, marked as historical; return those that it gave nothing of.
+        """Report what the server kept of points, marked as historical; return those of which some may be missing.
+
+        That is what the server refuses, or promises again and again and does not give.
 
         Args:
             node_ids: by point.
@@ -77,14 +80,21 @@ class History:
         """
         refused: set[int] = set()
         told, fetched_ns = self._delivered.of(node_ids), self._delivered.fetched_ns
+        latest_ns = dict.fromkeys(node_ids, 0)
+        idle = dict.fromkeys(node_ids, 0)  # parts
 
         def is_new(point: int, at_ns: int) -> bool:
+            if at_ns > latest_ns[point]:
+                latest_ns[point] = at_ns
+                idle[point] = 0
             is_wanted = from_ns <= at_ns < to_ns and at_ns > fetched_ns.get(point, 0)
             return is_wanted and (point, at_ns) not in told
 
         for points in self._services.history_portions(list(node_ids)):
             asked: list[tuple[int, bytes | None]] = [(point, None) for point in points]
             while asked:
+                for point, _ in asked:
+                    idle[point] += 1
                 nodes = [(node_ids[point], more) for point, more in asked]
                 try:
                     with one_exchange(self._url, "reading history"):
@@ -100,7 +110,9 @@ class History:
                         fetched_ns[column.points[0]] = batch.time_ns + (column.offsets_ns or [0])[-1]
                 answers = list(zip(asked, parts, strict=True))
                 refused.update(point for (point, _), part in answers if part.is_bad)
-                asked = [(point, part.more) for (point, _), part in answers if part.more and not part.is_bad]
+                going_on = [(point, part.more) for (point, _), part in answers if part.more and not part.is_bad]
+                asked = [(point, more) for point, more in going_on if idle[point] < MAX_IDLE_PARTS]
+                refused.update(point for point, _ in going_on if idle[point] >= MAX_IDLE_PARTS)
         return frozenset(refused)
 
     def _batch(

@@ -13,7 +13,7 @@ from edge_agent.model import DeviceId, ReadingBatch
 from edge_agent.testing.fakes import START_NS, FakeClock
 from edge_agent_opcua.decode import Decoder
 from edge_agent_opcua.delivered import Delivered
-from edge_agent_opcua.history import History
+from edge_agent_opcua.history import MAX_IDLE_PARTS, History
 from edge_agent_opcua.responses import HistoryPart, Values
 
 TICKS_1970 = 116_444_736_000_000_000
@@ -97,6 +97,30 @@ async def test_a_point_that_is_refused_costs_no_other() -> None:
         {("a", None): HistoryPart(BAD, None, None), ("b", None): HistoryPart(0, None, kept(12))}
     )
     assert await fetched(services, Delivered(0)) == ([(1, 12)], frozenset({0}))
+
+
+@pytest.mark.parametrize("again", [None, kept(10, 11)], ids=["nothing", "the same"])
+async def test_a_server_that_promises_more_for_ever_costs_its_point_and_no_other(again: Values | None) -> None:
+    services = FakeServices(
+        {
+            ("a", None): HistoryPart(0, b"more", kept(10, 11)),
+            ("a", b"more"): HistoryPart(0, b"more", again),
+            ("b", None): HistoryPart(0, None, kept(12)),
+        }
+    )
+    assert await fetched(services, Delivered(0)) == ([(0, 10), (0, 11), (1, 12)], frozenset({0}))
+    assert len(services.asked) == 1 + MAX_IDLE_PARTS
+
+
+async def test_a_history_of_many_parts_comes_whole() -> None:
+    parts = 3 * MAX_IDLE_PARTS
+    answers: dict[tuple[str, bytes | None], HistoryPart | Exception] = {
+        ("a", bytes([i]) if i else None): HistoryPart(0, bytes([i + 1]), kept(10 + i // 8) if i % 8 == 0 else None)
+        for i in range(parts)
+    }
+    answers |= {("a", bytes([parts])): HistoryPart(0, None, None), ("b", None): HistoryPart(0, None, None)}
+    got, refused = await fetched(FakeServices(answers), Delivered(0))
+    assert (got, refused) == ([(0, 10 + i) for i in range(parts // 8)], frozenset())
 
 
 async def test_a_service_that_is_refused_is_told_of_all_and_one_that_is_dead_ends_the_session() -> None:
