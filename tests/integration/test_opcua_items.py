@@ -74,6 +74,29 @@ async def test_the_server_keeps_small_changes_to_itself(server: OpcUaServer) -> 
     server.order("set", name="Float.001", value=1.5)
 
 
+async def test_a_percentage_is_of_the_range_that_the_server_has(server: OpcUaServer) -> None:
+    table = [
+        *points(["Pressure"], server_deadband={"percent": 2.0}, sampling_interval="10ms"),  # 5 of 0 to 250
+        *points(["Float.006"], server_deadband={"percent": 2.0}, sampling_interval="10ms"),
+    ]
+    device, config = make_device(server.url, [*table, *points(["Counter"])])
+    async with reporting(device, config) as collected:
+        await collected.all_of(3)
+        for value in (66.0, 57.0, 67.0, 62.5, 61.5):
+            for name in ("Pressure", "Float.006"):
+                server.order("set", name=name, value=value)
+            count = len(collected.batches)
+            await eventually(lambda count=count: len(collected.batches) >= count + 2)  # type: ignore[misc]
+        assert isinstance(collected.session, OpcUaSession)
+        told = collected.session.remarks
+    of = {name: [reading.value for other, reading in collected.all if other == name] for name, _ in collected.all}
+    assert of["Pressure"] == [61.5, 67.0, 61.5]
+    assert of["Float_006"] == [6.5, 66.0, 57.0, 67.0, 62.5, 61.5], "no range: every change is reported"
+    about = [remark for remark in told if "deadband" in remark]
+    assert about == ["the server has no such deadband or trigger and reports every change: Float_006"]
+    server.order("set", name="Float.006", value=6.5)
+
+
 async def test_a_change_of_time_alone_is_reported_if_asked_for(server: OpcUaServer) -> None:
     table = [
         *points(["Float.002"], trigger="timestamp", sampling_interval="10ms"),

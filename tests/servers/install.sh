@@ -28,3 +28,9 @@ if [ -n "$missing" ]; then
 fi
 mkdir -p .build
 "$python" -m tests.servers.opcua_server --install
+# A server of OPC UA in C. Its process ends ten minutes after the import of o6, so that nothing else shall find it.
+if [ ! -e .build/open62541/installed-2.2.0 ]; then
+    "$python" -m venv --clear .build/open62541
+    .build/open62541/bin/pip install --quiet --disable-pip-version-check o6==2.2.0
+    touch .build/open62541/installed-2.2.0
+fi
