@@ -18,6 +18,7 @@ from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.metrics import Metrics
 from edge_agent.model.quality import quality_name
 from edge_agent.ops.actions import Actions
+from edge_agent.ops.auditor import Auditor
 from edge_agent.ops.clock_watch import ClockWatch
 from edge_agent.ops.device_actions import DeviceActions
 from edge_agent.ops.http import OpsServer
@@ -54,7 +55,8 @@ class Agent:
         self.metrics = Metrics()
         self.current = Current(clock)
         self.ready = asyncio.Event()
-        self.actions = Actions()
+        self.auditor = Auditor(options.outbox.directory, clock, self.metrics)
+        self.actions = Actions(self.auditor)
         self.codes: Assignments | None = None
         self._clock = clock
         self._jitter = jitter
@@ -93,6 +95,7 @@ class Agent:
         fleet, publishers = self._fleet, self._publishers = self._make_fleet(outbox), self._make_publishers(outbox)
         try:
             self._announce()
+            await self.auditor.started(options.source, options.digest, __version__)
             LineLoans(fleet).offer(self.actions)
             DeviceActions(fleet, lambda device: self._device_status(fleet[device].options)).offer(self.actions)
             server = OpsServer(
@@ -108,6 +111,7 @@ class Agent:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
                 ground.create_task(self._expiries.run(), name="expiries")
+                ground.create_task(self.auditor.run(), name="audit")
                 ground.create_task(LoopLag(self.metrics, self._clock).run(), name="loop-lag")
                 if isinstance(self._clock, SystemClock):
                     ground.create_task(ClockWatch(self.metrics, self._clock).run(), name="clock")
@@ -120,6 +124,7 @@ class Agent:
                     await asyncio.Event().wait()
         finally:
             await outbox.close()
+            await self.auditor.tell("agent.stop", {})
 
     async def stop_collecting(self) -> None:
         """Stop the devices and return when they are closed; ``run`` goes on publishing what was taken.
@@ -141,6 +146,7 @@ class Agent:
             "now_ns": self._clock.now_ns(),
             "insecure": list(self.options.insecure),
             "certificates": self._expiries.soon(),
+            "audit": self.auditor.head(),
             "outbox": self._outbox.summary() if self._outbox else None,
             "publishers": [publisher.summary() for publisher in self._running_publishers()],
             "devices": [self._device_status(device) for device in self.options.devices],
@@ -169,6 +175,7 @@ class Agent:
                 if current.phase in {DevicePhase.OFFLINE, DevicePhase.FAILED}
             },
             "outbox": self._outbox.summary() if self._outbox else {},
+            "audit": self.auditor.head(),
         }
 
     def not_live(self) -> list[str]:
@@ -199,7 +206,11 @@ class Agent:
         directory = self.options.outbox.directory
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o750)
         return await asyncio.to_thread(
-            Assignments.open, self.options.identifiers, directory / FILE_NAME, clock=self._clock
+            Assignments.open,
+            self.options.identifiers,
+            directory / FILE_NAME,
+            clock=self._clock,
+            on_frozen=lambda codes: self.auditor.note("codes.frozen", codes),
         )
 
     def _announce(self) -> None:

@@ -25,6 +25,8 @@ class Metrics:
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop woke a timer.", [])
         self.clock_steps = counter("clock_steps_total", "Steps of the machine's clock by more than a second.", [])
         self.clock_synced = gauge("clock_synced", "1 once the machine's clock was set from outside.", [])
+        self.audit_entries = gauge("audit_entries", "Entries that the audit log ever had.", [])
+        self.audit_failures = counter("audit_failures_total", "Times that the audit log could not be written.", [])
         self.identifiers_configured = gauge("identifiers_configured", "1 if identifier codes are configured.", [])
 
     def _of_devices(self) -> None:

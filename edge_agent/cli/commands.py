@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.cli import dead_letter, ids, opcua
+from edge_agent.cli import audit, dead_letter, ids, opcua
 from edge_agent.cli.browse_command import browse
 from edge_agent.cli.probe_command import probe
 
@@ -22,6 +22,7 @@ app.add_typer(outbox_app, name="outbox")
 outbox_app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(ids.app, name="ids")
 app.add_typer(opcua.app, name="opcua")
+app.add_typer(audit.app, name="audit")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's YAML file.")]
 Outbox = Annotated[

@@ -8,6 +8,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from edge_agent.audit.chain import SUDO_HEADER
+from edge_agent.cli.audit import sudo_user
 from edge_agent.errors import EdgeAgentError
 
 TIMEOUT_S = 10.0
@@ -60,7 +62,7 @@ def socket_of(config: Path | None) -> Path:
 def _ask(path: Path, method: str, target: str, body: bytes | None, timeout_s: float | None) -> dict[str, Any]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request(method, target, body)
+        connection.request(method, target, body, {SUDO_HEADER: sudo} if (sudo := sudo_user()) else {})
         with connection.getresponse() as response:
             answer: dict[str, Any] = json.load(response)
     except PermissionError as exc:

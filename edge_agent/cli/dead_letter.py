@@ -70,6 +70,7 @@ def drop(path: Outbox, ids: Ids = None, *, everything: All = False) -> None:
 
 
 def _change(path: Path, ids: list[int] | None, *, everything: bool, put_back: bool) -> None:
+    from edge_agent.cli.audit import recorded
     from edge_agent.cli.outbox import file_of
     from edge_agent.cli.wording import counted
     from edge_agent.clock import SystemClock
@@ -77,9 +78,10 @@ def _change(path: Path, ids: list[int] | None, *, everything: bool, put_back: bo
 
     if bool(ids) == everything:
         raise typer.BadParameter("name them by their ids, or say --all")
-    count = change_dead_letters(
-        file_of(path), None if everything else ids, put_back=put_back, now_ns=SystemClock().now_ns()
-    )
+    file, which = file_of(path), None if everything else ids
+    act = f"outbox.dead-letter.{'retry' if put_back else 'drop'}"
+    with recorded(file.parent if file.is_file() else file, act, ids="all" if which is None else which):
+        count = change_dead_letters(file, which, put_back=put_back, now_ns=SystemClock().now_ns())
     typer.echo(f"{counted(count, 'dead letter')} {'put back' if put_back else 'dropped'}")
     if ids and count < len(ids):
         raise typer.Exit(1)

@@ -2,14 +2,17 @@
 """``edge-agent ids``: see, check and exchange identifier codes."""
 
 import asyncio
+import hashlib
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_agent.cli import table
+from edge_agent.cli.audit import recorded
 from edge_agent.cli.exits import ExitCode
 from edge_agent.errors import EdgeAgentError
 
@@ -70,7 +73,8 @@ def export(
 
     codes = _read(config)
     raise_all(codes.problems)
-    content = asyncio.run((export_csv if as_csv else export_json)(codes))
+    with recorded(_options(config)[1].parent, "codes.export"):
+        content = asyncio.run((export_csv if as_csv else export_json)(codes))
     if output is None:
         sys.stdout.buffer.write(content)
         return
@@ -96,10 +100,12 @@ def import_(
         content = file.read_bytes()
     except OSError as exc:
         raise EdgeAgentError(f"{file}: {exc.strerror}") from exc
-    outcome = import_file(options, lock_path, content, clock=SystemClock(), dry_run=dry_run)
-    _print_outcome(file, outcome, dry_run=dry_run)
-    if outcome.problems:
-        raise typer.Exit(ExitCode.FAILED)
+    digest = hashlib.sha256(content).hexdigest()
+    with nullcontext() if dry_run else recorded(lock_path.parent, "codes.import", file=str(file), sha256=digest):
+        outcome = import_file(options, lock_path, content, clock=SystemClock(), dry_run=dry_run)
+        _print_outcome(file, outcome, dry_run=dry_run)
+        if outcome.problems:
+            raise typer.Exit(ExitCode.FAILED)
 
 
 def _options(config: Path) -> tuple["IdentifierOptions", Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_agent.cli import table
+from edge_agent.cli.audit import recorded
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
@@ -83,13 +84,19 @@ def trust_add(
     as_json: Json = False,
 ) -> None:
     """Trust a server, or an authority and every server that it vouches for."""
-    _tell("trusted now", _store(config).trust(certificate), as_json=as_json)
+    store = _store(config)
+    with recorded(_state(config), "opcua.trust.add", certificate=certificate):
+        entry = store.trust(certificate)
+    _tell("trusted now", entry, as_json=as_json)
 
 
 @trust_app.command("remove")
 def trust_remove(config: Place, certificate: Certificate, *, as_json: Json = False) -> None:
     """Trust a server no longer; a session that it has now goes on until it ends."""
-    _tell("not trusted any more", _store(config).distrust(certificate), as_json=as_json)
+    store = _store(config)
+    with recorded(_state(config), "opcua.trust.remove", certificate=certificate):
+        entry = store.distrust(certificate)
+    _tell("not trusted any more", entry, as_json=as_json)
 
 
 @app.command("certificate")
@@ -107,19 +114,28 @@ def own_certificate(
 ) -> None:
     """Show the gateway's own certificate, which servers have to trust; made if there is none yet."""
     store = _store(config)
-    entry = store.renew() if renew else store.own()
+    if renew:
+        with recorded(_state(config), "opcua.certificate.renew"):
+            entry = store.renew()
+    else:
+        entry = store.own()
     _tell("our certificate", entry, as_json=as_json)
     if output is not None:
         _write(entry.file, output)
 
 
-def _store(place: Path) -> "CertificateStore":
-    from edge_agent.collect.context import driver_directory
+def _state(place: Path) -> Path:
     from edge_agent.config import load_local
     from edge_agent.registry import Registry
 
-    registry = Registry()
-    state = place if place.is_dir() else load_local(place, registry).outbox.directory
+    return place if place.is_dir() else load_local(place, Registry()).outbox.directory
+
+
+def _store(place: Path) -> "CertificateStore":
+    from edge_agent.collect.context import driver_directory
+    from edge_agent.registry import Registry
+
+    registry, state = Registry(), _state(place)
     if not state.is_dir():
         raise EdgeAgentError(f"{state} is not there yet: start the agent once, or make it for the agent's user")
     open_store = registry.load(PROTOCOL).certificates

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from edge_agent.cli.audit import recorded
 from edge_agent.cli.outbox import file_of
 from edge_agent.cli.wording import counted
 from edge_agent.errors import OutboxError
@@ -37,12 +38,13 @@ def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
     path = file_of(into)
     publishers = [PublisherId(one["id"]) for one in status(path)["publishers"] if one["configured"]]
     keeper = Keeper(OutboxOptions(path.parent, max_bytes=_NO_BOUND_BYTES), publishers, None)
-    keeper.lock()
-    try:
-        opened = keeper.reopen(time.time_ns())
-        report = _salvage(Salvage(folder), keeper, opened.loaded)
-    finally:
-        keeper.close()
+    with recorded(path.parent, "outbox.salvage", folder=str(folder)):
+        keeper.lock()
+        try:
+            opened = keeper.reopen(time.time_ns())
+            report = _salvage(Salvage(folder), keeper, opened.loaded)
+        finally:
+            keeper.close()
     if as_json:
         typer.echo(json.dumps(report))
         return

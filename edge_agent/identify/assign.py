@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +33,15 @@ class Assignments:
         problems: planned codes that are wrong or taken; empty after ``open``.
     """
 
-    def __init__(self, options: IdentifierOptions, path: Path, clock: Clock, lock: Lock) -> None:
+    def __init__(
+        self,
+        options: IdentifierOptions,
+        path: Path,
+        clock: Clock,
+        lock: Lock,
+        on_frozen: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._on_frozen = on_frozen
         self._options = options
         self._path = path
         self._clock = clock
@@ -44,24 +52,45 @@ class Assignments:
         self.problems: Sequence[IdentifierError] = (*self.plan.problems, *taken)
 
     @classmethod
-    def read(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
+    def read(
+        cls,
+        options: IdentifierOptions,
+        lock_path: Path,
+        *,
+        clock: Clock,
+        on_frozen: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> "Assignments":
         """Merge plan and lock file without changing anything. Blocks.
 
         Raises:
             IdentifierError: the lock file cannot be read. Wrong codes are in ``problems``.
         """
-        return cls(options, lock_path, clock, lockfile.read(lock_path))
+        return cls(options, lock_path, clock, lockfile.read(lock_path), on_frozen)
 
     @classmethod
-    def open(cls, options: IdentifierOptions, lock_path: Path, *, clock: Clock) -> "Assignments":
+    def open(
+        cls,
+        options: IdentifierOptions,
+        lock_path: Path,
+        *,
+        clock: Clock,
+        on_frozen: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> "Assignments":
         """Merge plan and lock file and record first sight of new objects and removal of old ones. Blocks.
 
         A file that cannot be written now costs that record only, with a warning; ``freeze`` insists.
 
+        Args:
+            options: what the configuration says.
+            lock_path: the lock file; made if there is none.
+            clock: dates what is recorded.
+            on_frozen: told how many codes became final, and the first of them, when they are on the disk; on the
+                thread that froze them.
+
         Raises:
             IdentifierError: the lock file cannot be used, or a planned code is wrong or taken (all are listed).
         """
-        assignments = cls.read(options, lock_path, clock=clock)
+        assignments = cls.read(options, lock_path, clock=clock, on_frozen=on_frozen)
         raise_all(assignments.problems)
         try:
             assignments.lock = assignments.merge_into_file(assignments.lock, freeze=False)
@@ -133,6 +162,11 @@ class Assignments:
             merged, on_disk = self._merged(known, freeze=freeze)
             if merged != on_disk:
                 lockfile.write(self._path, merged)
+        fresh = [
+            entry.handle for key, entry in merged.items() if entry.frozen_at and not _is_frozen(on_disk.get(key))
+        ]
+        if fresh and self._on_frozen is not None:
+            self._on_frozen({"count": len(fresh), "first": fresh[0]})
         return merged
 
     def _merged(self, known: Lock, *, freeze: bool) -> tuple[Lock, Lock]:
@@ -158,6 +192,10 @@ class Assignments:
         if planned.unit:
             body["unit"] = planned.unit
         return body
+
+
+def _is_frozen(entry: Entry | None) -> bool:
+    return entry is not None and entry.frozen_at is not None
 
 
 def utc(clock: Clock) -> str:

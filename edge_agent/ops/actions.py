@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.ops.auditor import Auditor, actor_of
 
 MAX_BODY_BYTES = 64 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -27,13 +28,20 @@ Cancelled when whoever asked goes away.
 
 
 class Actions:
-    """The actions of one agent, by name; filled before the server runs."""
+    """The actions of one agent, by name; filled before the server runs. ``auditor``: None = no record."""
 
-    def __init__(self) -> None:
+    def __init__(self, auditor: Auditor | None = None) -> None:
         self._actions: dict[str, Action] = {}
+        self._changing: set[str] = set()
+        self._auditor = auditor
 
-    def add(self, name: str, action: Action) -> None:
+    def add(self, name: str, action: Action, *, changes: bool = False) -> None:
         """Let ``action`` be asked for.
+
+        Args:
+            name: in its address.
+            action: carries it out.
+            changes: it changes something: who asked and how it ended goes into the audit log, or it is not done.
 
         Raises:
             ValueError: the name is taken, or does not fit into an address.
@@ -41,6 +49,8 @@ class Actions:
         if name in self._actions or not _NAME.fullmatch(name):
             raise ValueError(f"no second action, and none of that name: {name!r}")
         self._actions[name] = action
+        if changes:
+            self._changing.add(name)
 
     async def post(self, request: web.Request) -> web.Response:
         """Carry out what ``request`` asks for."""
@@ -52,7 +62,10 @@ class Actions:
         try:
             body = await request.read()
             arguments = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
-            return answer(await action(arguments))
+            if name not in self._changing or self._auditor is None:
+                return answer(await action(arguments))
+            async with self._auditor.acting(f"agent.{name}", actor_of(request), arguments):
+                return answer(await action(arguments))
         except web.HTTPRequestEntityTooLarge:
             return answer({"error": f"more than {MAX_BODY_BYTES} bytes of arguments"}, status=413)
         except msgspec.DecodeError as exc:

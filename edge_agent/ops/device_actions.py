@@ -29,7 +29,7 @@ class DeviceActions:
     def offer(self, actions: Actions) -> None:
         """Let them be asked for."""
         actions.add("device", self._tell)
-        actions.add("forget", self._forget)
+        actions.add("forget", self._forget, changes=True)
 
     async def _tell(self, arguments: dict[str, Any]) -> object:
         supervisor = self._asked(arguments)

@@ -249,6 +249,8 @@ def _outputs(agent: AgentProcess) -> Iterator[tuple[str, bytes]]:
         ("ids", "export", config, "--json"),
         ("opcua", "trust", "list", config, "--json"),
         ("opcua", "certificate", config, "--json"),
+        ("audit", "show", config, "--json"),
+        ("audit", "verify", config, "--json"),
         ("drivers", "leaky", "--drivers-path", agent.folder / "drivers"),
         ("schema", "--drivers-path", agent.folder / "drivers"),
     ]

@@ -22,6 +22,7 @@ UNITLESS_GAUGES = {
     "outbox_write_budget_passed",
 }
 COUNTED_GAUGES = {
+    "audit_entries",
     "outbox_buffered_readings",
     "outbox_confirmed_readings",
     "outbox_dropped_readings",
