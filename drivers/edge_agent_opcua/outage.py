@@ -32,6 +32,8 @@ class Outage:
         self._history = history
         self._resumption = resumption
         self._asked_ns = self._ahead_ns = 0
+        self._silent: set[int] = set()  # of ``nodes``: what they are now is not told yet
+        self._began_ns: dict[int, int] = {}  # source time of what they are now
 
     async def tell(
         self, points: Sequence[int], variables: Mapping[int, Any], asked_ns: int, ahead_ns: int, emit: Emit
@@ -51,6 +53,7 @@ class Outage:
             self.nodes = await self._kept(variables)
             since_ns = past.doubtful_ns or past.complete_ns
             await self._lost([point for point in points if point not in self.nodes], since_ns, emit)
+        self._silent = set(self.nodes)
         if self.nodes:
             past.hole_ns = past.hole_ns or past.heard_ns
             past.doubtful_ns = past.doubtful_ns or past.complete_ns
@@ -58,6 +61,25 @@ class Outage:
         else:
             self._settle()
         past.heard_ns = past.complete_ns = asked_ns
+
+    def resume(self, time_ns: int, columns: tuple[Column, ...]) -> None:
+        """Take note of what the server says first of each point: what is to be fetched goes on until there.
+
+        The time of asking alone may be too early: the server's clock is known no better than it is told, by some
+        servers once a second.
+
+        Args:
+            time_ns: of the batch.
+            columns: as decoded.
+        """
+        if not self._silent:
+            return
+        for column in columns:
+            for position, point in enumerate(column.points):
+                if point in self._silent:
+                    at_ns = time_ns + (column.offsets_ns[position] if column.offsets_ns else 0)
+                    self._began_ns[point] = min(at_ns, self._began_ns.get(point, at_ns))
+        self._silent -= self._began_ns.keys()
 
     def note(self, time_ns: int, columns: tuple[Column, ...]) -> None:
         """Readings were told, which are not to be fetched."""
@@ -74,7 +96,9 @@ class Outage:
         past = self._past
         if self._history is not None and self.nodes:
             from_ns = max(past.hole_ns - past.delivered.window_ns + self._ahead_ns, past.settled_ns)
-            refused = await self._history.fetch(self.nodes, from_ns, self._asked_ns + self._ahead_ns, emit)
+            asked_ns = self._asked_ns + self._ahead_ns
+            to_ns = {point: max(asked_ns, self._began_ns.get(point, 0)) for point in self.nodes}
+            refused = await self._history.fetch(self.nodes, from_ns, to_ns, emit)
             await self._lost(sorted(refused), past.doubtful_ns, emit)
             self._settle()
 

@@ -286,6 +286,7 @@ class OpcUaSession:
             self._check.note(columns)
             overflown = tuple(_overflown(columns))
             about = Lost(overflown, since_ns, time_ns, LossReason.OVERFLOW, len(overflown))
+            self._outage.resume(time_ns, columns)
             columns = self._resumption.apply(columns, time_ns)
             refused = self._note_statuses(columns)
             self._outage.note(time_ns, columns)

@@ -63,7 +63,9 @@ async def fetched(services: FakeServices, delivered: Delivered) -> tuple[list[tu
 
     history = History(DeviceId("cnc"), "opc.tcp://cnc", services, Decoder(), delivered, FakeClock(), 1.0)  # type: ignore[arg-type]
     nodes = {0: "a", 1: "b"}
-    refused = await history.fetch(nodes, START_NS + 10 * SECOND_NS, START_NS + 20 * SECOND_NS, emit)
+    refused = await history.fetch(
+        nodes, START_NS + 10 * SECOND_NS, dict.fromkeys(nodes, START_NS + 20 * SECOND_NS), emit
+    )
     return got, refused
 
 

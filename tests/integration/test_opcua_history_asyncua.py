@@ -1,0 +1,88 @@
+"""Backfill from a second historian: asyncua's, in SQLite, which says nothing of what it leaves out."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from asyncua import Server, ua
+from asyncua.server.history_sql import HistorySQLite
+
+from edge_agent.testing.eventually import eventually
+from edge_agent_opcua.services import HISTORY_VALUES
+from tests.servers.link import Link, Proxy, proxy
+from tests.servers.opcua.reading import readings
+from tests.servers.opcua_server import NAMESPACE
+from tests.servers.supervised_opcua import Supervised
+
+pytestmark = pytest.mark.slow
+PERIOD_S = 0.01
+
+
+class _Storage(HistorySQLite):  # type: ignore[misc]  # the library has no types
+    """The library's own names of tables are refused by itself where a node's id is a text."""
+
+    def _get_table_name(self, node_id: ua.NodeId) -> str:
+        return f"{node_id.NamespaceIndex}_{node_id.Identifier}"
+
+
+@pytest.fixture
+async def way(tmp_path: Path) -> AsyncIterator[Proxy]:
+    """Serve Counter, kept since it was 0, and Sine, kept nowhere, behind a link."""
+    server = Server()
+    server.iserver.history_manager.set_storage(_Storage(str(tmp_path / "history.db")))
+    await server.init()
+    server.set_endpoint("opc.tcp://127.0.0.1:0")
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    index = await server.register_namespace(NAMESPACE)
+    counter, sine = [
+        await server.nodes.objects.add_variable(ua.NodeId(name, index), name, 0, ua.VariantType.Int32)
+        for name in ("Counter", "Sine")
+    ]
+
+    async def count() -> None:
+        for number in itertools.count(1):
+            for variable in (counter, sine):
+                await variable.write_value(number, ua.VariantType.Int32)
+            await asyncio.sleep(PERIOD_S)
+
+    async with server:
+        await server.historize_node_data_change(counter, period=None)
+        with proxy(server.bserver._server.sockets[0].getsockname()[1]) as link:
+            async with asyncio.TaskGroup() as group:
+                counting = group.create_task(count())
+                yield link
+                counting.cancel()
+
+
+async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(way: Proxy) -> None:
+    device = Supervised(f"opc.tcp://127.0.0.1:{way.port}", sampling_interval="10ms", queue_size=1000)
+
+    def told(*, historical: bool) -> list[tuple[int, int]]:
+        return [
+            (reading.value, reading.time_ns)
+            for batch in device.kept
+            if batch.historical is historical
+            for point, reading in readings(batch, device.config)
+            if point == "Counter" and reading.value is not None
+        ]
+
+    async with device.running():
+        await eventually(lambda: device.is_fresh)
+        way.link = Link.HALF_OPEN
+        await eventually(lambda: device.losses)
+        await asyncio.sleep(1.2 * HISTORY_VALUES * PERIOD_S)
+        count = len(told(historical=False))
+        way.link = Link.GOOD
+        await eventually(lambda: device.is_fresh)
+        resumed = told(historical=False)[count][0]
+        await eventually(lambda: told(historical=True) and told(historical=True)[-1][0] >= resumed - 1)
+    fetched, live = told(historical=True), told(historical=False)
+    values = [value for value, _ in fetched]
+    assert len(fetched) > HISTORY_VALUES
+    assert values == sorted(set(values)), "the history came twice, or not in its order"
+    seen = {value for value, _ in fetched} | {value for value, _ in live}
+    missing = set(range(min(seen), max(seen) + 1)) - seen
+    assert missing == set(), "asyncua's clock is told once a second"
+    assert device.lost == []
