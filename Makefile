@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 SECONDS ?= 60
 
-.PHONY: demo test check bench chaos nightly build docs clean format
+.PHONY: demo test check audit bench chaos nightly build docs clean format
 
 demo: .venv/.demo
 	$(BIN)/edge-agent demo --seconds $(SECONDS)
@@ -40,6 +40,11 @@ check-repository:
 
 bench: .venv/.dev .build/.servers
 	$(BIN)/python -m tests.bench
+
+# Known vulnerabilities of the versions that the package carries. Needs the network; without it, it fails.
+LOCK ?= deploy/package/requirements.lock
+audit: .venv/.dev
+	$(BIN)/python -m tests.lock_audit $(LOCK)
 
 docs: .venv/.dev
 	$(BIN)/python -m tests.repository --write

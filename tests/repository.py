@@ -61,20 +61,29 @@ def readmes_out_of_step() -> Iterator[str]:
 
 
 def unproven() -> Iterator[str]:
-    """Each line of the promise names tests, and they are there."""
-    promise = (ROOT / "docs/promise.md").read_text()
-    for number, line in enumerate(promise.splitlines(), 1):
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        is_promise = line.startswith("| ") and cells[0] != "Promise"
-        named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(\w+)`", line)
-        if is_promise and not named:
-            yield f"docs/promise.md:{number}: names no test: {cells[0]}"
-        for path, name in named:
-            file = ROOT / path
-            if not file.is_file() or not re.search(
-                rf"^(async )?def {name}\(|^{name} = |^class {name}\b", file.read_text(), re.MULTILINE
-            ):
-                yield f"docs/promise.md:{number}: there is no {path}::{name}"
+    """Each promise, and each mitigation of a threat, names tests, and they are there."""
+    for page, head in (("docs/promise.md", ""), ("docs/threat-model.md", "Threat")):
+        is_in_table = not head
+        for number, line in enumerate((ROOT / page).read_text().splitlines(), 1):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            is_in_table = is_in_table or cells[0] == head
+            named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(\w+)`", line)
+            if line.startswith("| ") and is_in_table and cells[0] not in {"Promise", head} and not named:
+                yield f"{page}:{number}: names no test: {cells[0]}"
+            for path, name in named:
+                file = ROOT / path
+                if not file.is_file() or not re.search(
+                    rf"^(async )?def {name}\(|^{name} = |^class {name}\b", file.read_text(), re.MULTILINE
+                ):
+                    yield f"{page}:{number}: there is no {path}::{name}"
+
+
+def unexplained() -> Iterator[str]:
+    """Where a rule about security is set aside in the product, it says why."""
+    for path in files("edge_agent/**.py", "drivers/**.py"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.search(r"noqa:[^#]*\bS\d{3}\b(?!.* - \w)", line):
+                yield f"{path.relative_to(ROOT)}:{number}: say why: `# noqa: S… - because`"
 
 
 def main() -> int:
@@ -82,7 +91,7 @@ def main() -> int:
         for name, content in generated().items():
             (ROOT / name).write_text(content())
         return 0
-    problems = [*too_long(), *outdated(), *readmes_out_of_step(), *unproven()]
+    problems = [*too_long(), *outdated(), *readmes_out_of_step(), *unproven(), *unexplained()]
     print("\n".join(problems) or "repository: nothing to complain about")
     return bool(problems)
 

@@ -51,7 +51,7 @@ class Child:
 
         A cancelled call may lose the message it was waiting for.
         """
-        assert self._process.stdout is not None  # noqa: S101  # PIPE
+        assert self._process.stdout is not None  # noqa: S101 - PIPE
         line = await self._process.stdout.readline()
         if not line:
             code = await self._process.wait()
@@ -62,7 +62,7 @@ class Child:
 
     async def ask(self) -> dict[str, Any]:
         """Send an empty line and return the answer; errors and cancellation as for ``receive``."""
-        assert self._process.stdin is not None  # noqa: S101  # PIPE
+        assert self._process.stdin is not None  # noqa: S101 - PIPE
         with suppress(ConnectionError):  # receive() tells why
             self._process.stdin.write(b"\n")
             await self._process.stdin.drain()
@@ -70,7 +70,7 @@ class Child:
 
     async def end(self) -> None:
         """Close standard input and wait for the end; kill after five seconds. Silent when called twice."""
-        assert self._process.stdin is not None  # noqa: S101  # PIPE
+        assert self._process.stdin is not None  # noqa: S101 - PIPE
         self._process.stdin.close()
         try:
             async with asyncio.timeout(_END_TIMEOUT_S):
