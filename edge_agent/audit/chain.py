@@ -20,7 +20,7 @@ SHORTENED = "audit.shortened"
 """A running agent found entries gone that it knew of: its ``about`` has the last one of them."""
 
 SUDO_HEADER = "Edge-Agent-Sudo-User"
-"""With it a command over the control socket says who became root for it."""
+"""With it a command over the control socket says who became root for it; percent-encoded."""
 
 _KEYS = frozenset({"seq", "time", "act", "outcome", "uid", "pid", "sudo_user", "about", "prev", "hash"})
 

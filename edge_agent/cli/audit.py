@@ -47,7 +47,7 @@ def show(
                 _who(entry.actor.uid, entry.actor.sudo_user),
                 entry.act,
                 entry.outcome,
-                ", ".join(f"{key} {value}" for key, value in entry.about.items()),
+                _printable(", ".join(f"{key} {value}" for key, value in entry.about.items())),
             )
             for entry in entries
         ),
@@ -135,6 +135,11 @@ def _print(verdict: "Verdict", known: "Head | None") -> None:
     typer.echo(f"head {verdict.head}")
 
 
+def _printable(text: str) -> str:
+    """What somebody made the agent record does not command the terminal of who looks at it."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _who(uid: int, sudo_name: str) -> str:
     import pwd
 
@@ -142,4 +147,4 @@ def _who(uid: int, sudo_name: str) -> str:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = str(uid)
-    return f"{name} (sudo: {sudo_name})" if sudo_name else name
+    return _printable(f"{name} (sudo: {sudo_name})" if sudo_name else name)

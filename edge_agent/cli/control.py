@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edge_agent.audit.chain import SUDO_HEADER
 from edge_agent.cli.audit import sudo_user
@@ -62,7 +63,7 @@ def socket_of(config: Path | None) -> Path:
 def _ask(path: Path, method: str, target: str, body: bytes | None, timeout_s: float | None) -> dict[str, Any]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request(method, target, body, {SUDO_HEADER: sudo} if (sudo := sudo_user()) else {})
+        connection.request(method, target, body, {SUDO_HEADER: quote(name)} if (name := sudo_user()) else {})
         with connection.getresponse() as response:
             answer: dict[str, Any] = json.load(response)
     except PermissionError as exc:

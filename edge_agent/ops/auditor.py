@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -122,5 +123,5 @@ def actor_of(request: web.Request) -> Actor:
         return Actor(-1, -1)
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(raw)
-    name = request.headers.get(SUDO_HEADER, "") if uid == 0 else ""
+    name = unquote(request.headers.get(SUDO_HEADER, "")) if uid == 0 else ""
     return Actor(uid, pid, name[:_MAX_NAME])

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from edge_agent.audit.chain import Actor
+from edge_agent.audit.log import AuditLog
+from edge_agent.clock import SystemClock
 from tests.e2e.plant import until
 from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
 from tests.servers.mosquitto import mosquitto
@@ -54,7 +57,7 @@ def test_start_codes_what_is_asked_for_and_stop_are_recorded_and_the_head_is_tol
         try:
             assert agent.process
             until(lambda: ("codes.frozen", "done") in acts(agent.state), "the codes are final")
-            asked = edge_agent("devices", "press", "--forget", "--config", agent.config, sudo_user="li")
+            asked = edge_agent("devices", "press", "--forget", "--config", agent.config, sudo_user="李 li")
             assert asked.returncode == 0, asked.stderr
             wrong = edge_agent("devices", "lathe", "--forget", "--config", agent.config)
             assert wrong.returncode == 1
@@ -79,7 +82,7 @@ def test_start_codes_what_is_asked_for_and_stop_are_recorded_and_the_head_is_tol
     assert start["actor"] == {"uid": os.getuid(), "pid": pid, "sudo_user": ""}
     assert forget["actor"]["uid"] == os.getuid()
     assert forget["actor"]["pid"] not in {pid, -1}  # the command's own
-    assert forget["actor"]["sudo_user"] == ("li" if os.getuid() == 0 else "")
+    assert forget["actor"]["sudo_user"] == ("李 li" if os.getuid() == 0 else "")
     assert forget["about"] == {"device": "press"}
     assert "the agent has no device 'lathe'" in failed["about"]["why"]
     good = edge_agent("audit", "verify", agent.config, "--head", head)
@@ -125,6 +128,16 @@ def test_commands_without_the_agent_are_recorded(folder: Path) -> None:
     ]
     table = edge_agent("audit", "show", config, "--limit", "1")
     assert table.stdout.splitlines()[-1].split("\t")[3:5] == ["codes.import", "done"]
+
+
+def test_what_was_recorded_does_not_command_a_terminal(folder: Path) -> None:
+    AuditLog(folder, SystemClock()).record(
+        "agent.forget", "begun", Actor(0, 1, "\x1b[2J"), {"device": "a\x1b[31m\nb"}
+    )
+    result = edge_agent("audit", "show", folder)
+    assert result.returncode == 0
+    assert "device a\\x1b[31m\\nb" in result.stdout
+    assert "\x1b" not in result.stdout
 
 
 def test_verify_says_where_the_log_was_changed_and_ends_with_1(folder: Path) -> None:
