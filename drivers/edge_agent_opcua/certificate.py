@@ -66,19 +66,34 @@ def hosts(certificate: x509.Certificate) -> set[str]:
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Return whether it may issue others."""
+    """Return whether it may issue others: basicConstraints says so, and keyUsage does not say otherwise.
+
+    RFC 5280 §4.2.1.3, §4.2.1.9.
+    """
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+        is_one = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return is_one and certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound as exc:
+        return exc.oid == x509.KeyUsage.oid
+    except ValueError:
         return False
+
+
+def allows(authority: x509.Certificate, below: int) -> bool:
+    """Return whether ``authority`` allows so many authorities between itself and a server (pathLenConstraint)."""
+    most = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    return most is None or below <= most
 
 
 def has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Return whether ``authority`` is one, and has signed ``certificate``."""
-    if not is_authority(authority):
-        return False
+    return is_authority(authority) and has_signed(authority, certificate)
+
+
+def has_signed(signer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Return whether the key of ``signer`` has signed ``certificate``, and its name is the issuer's."""
     try:
-        certificate.verify_directly_issued_by(authority)
+        certificate.verify_directly_issued_by(signer)
     except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
         return False
     return True

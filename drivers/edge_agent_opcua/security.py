@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from edge_agent.errors import DeviceUnavailableError
-from edge_agent_opcua.certificate import check_time, fingerprint, hosts, name_of, rsa_bits, uris, visible
+from edge_agent_opcua.certificate import (
+    check_time,
+    fingerprint,
+    has_signed,
+    hosts,
+    is_authority,
+    name_of,
+    rsa_bits,
+    uris,
+    visible,
+)
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.own import Identity, OwnCertificates, load_identity
 from edge_agent_opcua.trust import Trusted, TrustList
@@ -89,8 +99,9 @@ def check_server(
     path = trusted.path(server, others)
     if not is_listed and not path:
         raise UntrustedError(
-            f"the certificate of the server is not trusted: {name_of(server)}; compare the fingerprint with the "
-            f"server's own display, then run: edge-agent opcua trust add CONFIG {fingerprint(server)[:16]}"
+            f"the certificate of the server is not trusted: {name_of(server)}{_objection(shown, trusted)}; "
+            "compare the fingerprint with the server's own display, then run: "
+            f"edge-agent opcua trust add CONFIG {fingerprint(server)[:16]}"
         )
     for one in (server, *path):
         if trusted.is_revoked(one, others):
@@ -118,3 +129,15 @@ def check_server(
             f"the certificate of the server is not for {host}: {name_of(server)}; use a name or address that it "
             f"has in `url:`, or trust it itself: edge-agent opcua trust add CONFIG FILE"
         )
+
+
+def _objection(shown: Sequence[x509.Certificate], trusted: Trusted) -> str:
+    """Return why those that have signed what a server shows do not vouch for it; empty if there is none."""
+    for certificate in shown:
+        for signer in (*trusted.certificates, *shown):
+            if signer != certificate and has_signed(signer, certificate):
+                if not is_authority(signer):
+                    return f"; {name_of(signer)}, which has issued it, is no authority (a CA with keyCertSign)"
+                if signer in trusted.certificates:
+                    return f"; {name_of(signer)}, which is trusted, allows no other authority in between (pathLen)"
+    return ""

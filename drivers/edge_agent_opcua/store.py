@@ -8,7 +8,7 @@ from cryptography import x509
 
 from edge_agent.certificates import CertificateEntry, CertificateStanding
 from edge_agent.clock import SystemClock
-from edge_agent_opcua.certificate import fingerprint, is_authority, thumbprint, uris
+from edge_agent_opcua.certificate import fingerprint, is_authority, thumbprint, uris, visible
 from edge_agent_opcua.own import Identity, OwnCertificates
 from edge_agent_opcua.trust import Kept, TrustList
 
@@ -74,9 +74,9 @@ def _entry(
         standing,
         fingerprint(certificate),
         thumbprint(certificate),
-        certificate.subject.rfc4514_string(),
-        certificate.issuer.rfc4514_string(),
-        next(iter(uris(certificate)), ""),
+        visible(certificate.subject.rfc4514_string()),
+        visible(certificate.issuer.rfc4514_string()),
+        visible(next(iter(uris(certificate)), "")),
         _ns(certificate.not_valid_before_utc),
         _ns(certificate.not_valid_after_utc),
         file,

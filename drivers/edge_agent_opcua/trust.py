@@ -15,7 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from edge_agent.errors import DeviceUnavailableError, DriverError
-from edge_agent_opcua.certificate import content_of, der_of, files_in, fingerprint, has_issued, load_certificates
+from edge_agent_opcua.certificate import (
+    allows,
+    content_of,
+    der_of,
+    files_in,
+    fingerprint,
+    has_issued,
+    load_certificates,
+)
 from edge_agent_opcua.files import locked, remove, write
 
 MAX_REJECTED = 50  # certificates; the one that was seen last the longest ago gives way
@@ -37,19 +45,22 @@ class Trusted:
         """Return the trusted authorities that have issued ``certificate``."""
         return [one for one in self.certificates if one != certificate and has_issued(one, certificate)]
 
-    def path(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    def path(
+        self, certificate: x509.Certificate, others: Sequence[x509.Certificate], below: int = 0
+    ) -> list[x509.Certificate]:
         """Return the authorities that vouch for ``certificate``, up to one that is trusted; none if there is none.
 
         Args:
             certificate: of a server, or of an authority that is not trusted itself.
             others: authorities that are known and not trusted; they count if a trusted one vouches for them.
+            below: how many authorities are between the server and what is looked for.
         """
-        trusted = self.authorities_of(certificate)
+        trusted = [one for one in self.authorities_of(certificate) if allows(one, below)]
         if trusted:
             return [max(trusted, key=lambda one: one.not_valid_after_utc)]
         for number, other in enumerate(others):
-            if has_issued(other, certificate):
-                above = self.path(other, [*others[:number], *others[number + 1 :]])
+            if has_issued(other, certificate) and allows(other, below):
+                above = self.path(other, [*others[:number], *others[number + 1 :]], below + 1)
                 if above:
                     return [other, *above]
         return []

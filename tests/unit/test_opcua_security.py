@@ -93,6 +93,25 @@ def test_a_certificate_that_is_no_authority_vouches_for_nobody() -> None:
         judge(make_certificate(URI, key=3, issuer=SERVER), SERVER)
 
 
+def test_an_authority_whose_key_is_not_for_certificates_vouches_for_nobody_and_is_named() -> None:
+    other = make_certificate("urn:example:authority", key=2, is_authority=True, signs=False)
+    with pytest.raises(
+        UntrustedError, match=r"urn:example:authority .* is no authority \(a CA with keyCertSign\)"
+    ):
+        judge(make_certificate(URI, key=1, issuer=other), other)
+
+
+def test_an_authority_that_allows_none_below_it_is_named() -> None:
+    strict = make_certificate("urn:example:authority", key=2, is_authority=True, path_length=0)
+    judge(make_certificate(URI, key=1, issuer=strict), strict)
+    middle = make_certificate("urn:example:middle", key=4, is_authority=True, issuer=strict)
+    shown = [make_certificate(URI, key=1, issuer=middle).certificate, middle.certificate]
+    with pytest.raises(UntrustedError, match=r"urn:example:authority .* allows no other authority in between"):
+        check_server(shown, URI, config(), Trusted((strict.certificate,)), NOW)
+    loose = make_certificate("urn:example:authority", key=2, is_authority=True, path_length=1)
+    check_server(shown, URI, config(), Trusted((loose.certificate,)), NOW)
+
+
 def test_an_authority_of_the_same_name_with_another_key_vouches_for_nobody() -> None:
     impostor = make_certificate("urn:example:authority", key=3, is_authority=True)
     with pytest.raises(UntrustedError):

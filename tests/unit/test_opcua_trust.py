@@ -8,6 +8,7 @@ import pytest
 from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent_opcua import trust
 from edge_agent_opcua.certificate import fingerprint
+from edge_agent_opcua.store import Store
 from edge_agent_opcua.trust import TrustList
 from tests.servers.opcua.certificates import make_certificate
 
@@ -147,3 +148,12 @@ def test_a_bundle_of_authorities_counts_whole(known: TrustList, tmp_path: Path) 
     assert set(known.load([bundle]).certificates) == {FIRST.certificate, SECOND.certificate}
     with pytest.raises(DriverError, match="holds 2 certificates; trust them one by one"):
         known.add(str(bundle))
+
+
+def test_what_a_certificate_says_breaks_no_table(tmp_path: Path) -> None:
+    hostile = make_certificate("urn:example:cnc", key=1, name="cnc\ntrusted\t\x1b[2Jcnc")
+    TrustList(tmp_path).reject(hostile.certificate, "cnc-07 opc.tcp://a", NOW)
+    (entry,) = (one for one in Store(tmp_path).entries() if one.standing.value == "rejected")
+    assert entry.subject.isprintable()
+    assert entry.issuer.isprintable()
+    assert entry.application_uri == "urn:example:cnc"

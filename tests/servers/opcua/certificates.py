@@ -49,15 +49,21 @@ def make_certificate(
     days: tuple[int, int] = (-1, 30),
     issuer: Pair | None = None,
     is_authority: bool = False,
+    signs: bool = True,
+    path_length: int | None = None,
+    name: str = "",
 ) -> Pair:
     """Return a certificate for the application ``uri``, self-signed unless there is an ``issuer``.
 
     Args:
         key: number of the key pair; the same number gives the same key.
         days: first and last day of validity, counted from now.
+        signs: whether the key may be used to sign certificates.
+        path_length: how many authorities an authority allows below itself; None: any number.
+        name: of the subject; empty: the ``uri``.
     """
     private = _key(key)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name or uri)])
     now = datetime.now(UTC)
     names = [
         x509.UniformResourceIdentifier(uri),
@@ -70,7 +76,7 @@ def make_certificate(
         key_encipherment=True,
         data_encipherment=True,
         key_agreement=False,
-        key_cert_sign=True,
+        key_cert_sign=signs,
         crl_sign=is_authority,
         encipher_only=False,
         decipher_only=False,
@@ -85,7 +91,7 @@ def make_certificate(
         .not_valid_before(now + timedelta(days=days[0]))
         .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
