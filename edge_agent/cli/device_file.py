@@ -32,10 +32,9 @@ def write_devices(path: Path, devices: Sequence[Mapping[str, object]], origin: s
     try:
         unfinished.write_text("\n".join(_lines(path, devices, origin)) + "\n", "utf-8")
         try:
-            if is_forced:
-                unfinished.replace(path)
-            else:
-                path.hardlink_to(unfinished)
+            if not is_forced:
+                path.touch(exist_ok=False)  # takes the name; a hard link would do both, which vfat does not have
+            unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as exc:

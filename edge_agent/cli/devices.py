@@ -84,7 +84,7 @@ def _row(device: dict[str, Any], now_ns: int) -> tuple[object, ...]:
 def _print_device(device: dict[str, Any]) -> None:
     now_ns = device["now_ns"]
     about = [device["id"], device.get("driver"), device.get("name"), device.get("code"), device["phase"]]
-    typer.echo(", ".join(word for word in (*about, device.get("reason")) if word))
+    table.note(", ".join(word for word in (*about, device.get("reason")) if word))
     table.notes((device["id"], remark) for remark in device.get("remarks", ()))
     table.show(
         ("point", "value", "unit", "quality", "time"),

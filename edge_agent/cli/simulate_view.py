@@ -1,6 +1,8 @@
 """What ``edge-agent simulate`` shows: a live table on a terminal, lines elsewhere, or each event as JSON."""
 
 import json
+import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -70,13 +72,24 @@ class Tally:
         return rates
 
 
+def _say(line: str) -> None:
+    """Print a line at once; where nobody reads any more, end as after Ctrl-C."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sink = os.open(os.devnull, os.O_WRONLY)  # takes what is still buffered when the process ends
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+        signal.raise_signal(signal.SIGTERM)
+
+
 class _Json:
     every_s = _PLAIN_EVERY_S
 
     def tell(self, event: SimulationEvent) -> None:
         body = {"event": event.kind.value, "device": event.device, "detail": event.detail}
-        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        _say(json.dumps(body, ensure_ascii=False))
 
     def show(self) -> None:
         pass
@@ -91,14 +104,12 @@ class _Plain:
     def tell(self, event: SimulationEvent) -> None:
         self._tally.add(event)
         if event.kind is not SimulationEventKind.REQUEST:
-            sys.stdout.write(f"{event.device}: {event.kind.value} {event.detail}\n")
-            sys.stdout.flush()
+            _say(f"{event.device}: {event.kind.value} {event.detail}")
 
     def show(self) -> None:
         rate = sum(self._tally.rates(self.every_s).values())
         faults = counted(self._tally.faults.total(), "fault")
-        sys.stdout.write(f"{self._tally.requests.total()} requests, {rate:.3g} per second, {faults}\n")
-        sys.stdout.flush()
+        _say(f"{self._tally.requests.total()} requests, {rate:.3g} per second, {faults}")
 
 
 class _Table:

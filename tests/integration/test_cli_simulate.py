@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -55,6 +56,27 @@ def test_the_example_is_served_until_it_is_stopped(number: signal.Signals) -> No
         ("listening", "meter-02"),
     ]
     assert all(event["detail"].startswith("127.0.0.1:") for event in told)
+
+
+def test_when_nobody_reads_any_more_it_ends_as_after_ctrl_c(tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("w") as errors:
+        command = [sys.executable, "-m", "edge_agent", "simulate", str(EXAMPLE), "--port-base", "0", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            told = [json.loads(process.stdout.readline()) for _ in range(3)]
+            process.stdout.close()
+            host, _, port = told[0]["detail"].rpartition(":")
+            try:
+                with (
+                    suppress(ConnectionError),  # a fault was told before: it has ended
+                    socket.create_connection((host, int(port))) as client,
+                ):
+                    client.sendall(bytes.fromhex("000100000006010300000001"))  # a request is told
+                    process.wait(5)
+                assert process.wait(5) == 0
+            finally:
+                process.kill()
+    assert (tmp_path / "errors").read_text() == ""
 
 
 def test_the_configuration_of_an_agent_can_be_simulated_as_it_stands() -> None:

@@ -165,6 +165,7 @@ async def test_a_point_that_the_device_gives_again_shares_its_exchange_again() -
     assert plant.plans == [frozenset(), frozenset({0, 1, 2}), frozenset({1, 2}), frozenset({1})]
 
 
+@pytest.mark.slow
 async def test_refused_points_are_tried_later_each_time_and_kept_bad_meanwhile() -> None:
     class Probed(Refusing):
         async def read(self, request: Request) -> ReadingBatch:
