@@ -11,12 +11,15 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.collect.expiry import Expiries
 from edge_agent.collect.fleet import Fleet
 from edge_agent.collect.options import DeviceOptions
+from edge_agent.config.changes import Changes
 from edge_agent.config.options import AgentOptions
 from edge_agent.current import Current, DevicePhase
 from edge_agent.identify.assign import Assignments
 from edge_agent.identify.lockfile import FILE_NAME
 from edge_agent.metrics import Metrics
+from edge_agent.model import PublisherId
 from edge_agent.model.quality import quality_name
+from edge_agent.ops import logs
 from edge_agent.ops.actions import Actions
 from edge_agent.ops.auditor import Auditor
 from edge_agent.ops.clock_watch import ClockWatch
@@ -42,12 +45,15 @@ class Agent:
         ready: set when the outbox is open and every task runs.
         actions: what may be asked for over the control socket; filled before ``run``.
         codes: None without an ``identifiers:`` section.
+        why_last_good: what is wrong with the file, while the last good configuration runs instead; else empty.
+        notifier: the way to the service manager, None before ``run`` has come so far.
     """
 
     def __init__(
         self,
         options: AgentOptions,
         *,
+        why_last_good: str = "",
         clock: Clock = _SYSTEM_CLOCK,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -58,6 +64,8 @@ class Agent:
         self.auditor = Auditor(options.outbox.directory, clock, self.metrics)
         self.actions = Actions(self.auditor)
         self.codes: Assignments | None = None
+        self.why_last_good = why_last_good
+        self.notifier: Notifier | None = None
         self._clock = clock
         self._jitter = jitter
         self._outbox: Outbox | None = None
@@ -84,13 +92,10 @@ class Agent:
             IdentifierError: the codes cannot be assigned as configured.
         """
         options = self.options
-        self.codes = await self._open_codes()
+        self.codes = await self._open_codes(options)
+        ids, starts_now = _destinations(options)
         self._outbox = outbox = await Outbox.open(
-            options.outbox,
-            [publisher.id for publisher in options.publishers],
-            clock=self._clock,
-            metrics=self.metrics,
-            starts_now=[publisher.id for publisher in options.publishers if publisher.starts_now],
+            options.outbox, ids, clock=self._clock, metrics=self.metrics, starts_now=starts_now
         )
         fleet, publishers = self._fleet, self._publishers = self._make_fleet(outbox), self._make_publishers(outbox)
         try:
@@ -106,7 +111,9 @@ class Agent:
                 ready=self.not_ready,
                 actions=self.actions,
             )
-            notifier = Notifier.from_environment(live=self.not_live, clock=self._clock, status=self.status_line)
+            self.notifier = notifier = Notifier.from_environment(
+                live=self.not_live, clock=self._clock, status=self.status_line
+            )
             async with asyncio.TaskGroup() as ground:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
@@ -126,6 +133,64 @@ class Agent:
             await outbox.close()
             await self.auditor.tell("agent.stop", {})
 
+    async def apply(self, options: AgentOptions, changes: Changes) -> None:
+        """Go on with ``options``; only what is in ``changes`` is stopped or started. One call at a time.
+
+        Readings that were taken stay where they are; a publisher that is replaced has said goodbye before the new
+        one connects.
+
+        Raises:
+            OutboxError: the disk takes no writes now, and publishers or bounds of the outbox change.
+            IdentifierError: the codes cannot be assigned as configured.
+
+        After an error nothing has changed. A cancellation may leave parts stopped: the agent ends.
+        """
+        outbox, fleet, publishers = self.outbox, self._fleet, self._publishers
+        if fleet is None or publishers is None:
+            raise RuntimeError("the agent does not run yet")
+        codes = await self._open_codes(options) if options.identifiers != self.options.identifiers else self.codes
+        is_outbox_touched = self.options.outbox != options.outbox or bool(
+            changes.publishers.added or changes.publishers.removed
+        )
+        if is_outbox_touched:
+            await outbox.flush()
+        has_other_codes = codes is not self.codes
+        if (
+            has_other_codes
+            and codes is not None
+            and any(publisher.summary()["connected"] for publisher in publishers.values())
+        ):
+            await codes.freeze()
+        async with asyncio.TaskGroup() as stopping:
+            stopping.create_task(publishers.stop(changes.publishers.stopped), name="reload:publishers")
+            stopping.create_task(fleet.stop(changes.devices.stopped), name="reload:devices")
+        if is_outbox_touched:
+            await outbox.reconfigure(options.outbox, *_destinations(options))
+        self._take_up(options, codes)
+        for device in changes.devices.removed:
+            fleet.forget(device)
+        for gone in changes.publishers.removed:
+            publishers.forget(gone)
+        fleet.start([device for device in options.devices if device.id in changes.devices.started])
+        if has_other_codes:
+            for publisher in publishers.values():
+                publisher.codes_changed()
+        publishers.start([one for one in options.publishers if one.id in changes.publishers.started], self.codes)
+
+    def _take_up(self, options: AgentOptions, codes: Assignments | None) -> None:
+        """Make ``options`` those that every page and message tells of."""
+        for setting in set(options.insecure) - set(self.options.insecure):
+            _log.warning("insecure setting", extra={"setting": setting})
+        if options.ops.log_level != self.options.ops.log_level:
+            logs.set_level(options.ops.log_level)
+        if codes is None or self.codes is None:
+            self.codes = codes
+        elif codes is not self.codes:
+            self.codes.adopt(codes)
+        self.metrics.info.clear()
+        self.options = options
+        self._tell_info()
+
     async def stop_collecting(self) -> None:
         """Stop the devices and return when they are closed; ``run`` goes on publishing what was taken.
 
@@ -140,7 +205,11 @@ class Agent:
             "gateway": self.options.gateway,
             "name": self.options.gateway_name,
             "version": __version__,
-            "config": {"file": str(self.options.source), "hash": self.options.digest},
+            "config": {
+                "file": str(self.options.source),
+                "hash": self.options.digest,
+                "why_last_good": self.why_last_good,
+            },
             "code": self.codes.gateway_code() if self.codes else None,
             "started_ns": self._started_ns,
             "now_ns": self._clock.now_ns(),
@@ -156,7 +225,8 @@ class Agent:
         """Return what ``systemctl status`` shows."""
         online = sum(device.phase is DevicePhase.ONLINE for device in self.current.values())
         connected = sum(bool(publisher.summary()["connected"]) for publisher in self._running_publishers())
-        return (
+        warning = "LAST GOOD CONFIGURATION, the file is broken; " if self.why_last_good else ""
+        return warning + (
             f"{online}/{len(self.options.devices)} devices online, "
             f"{connected}/{len(self.options.publishers)} publishers connected"
         )
@@ -167,6 +237,7 @@ class Agent:
         return {
             "version": __version__,
             "config_hash": self.options.digest,
+            **({"config_problem": self.why_last_good} if self.why_last_good else {}),
             "uptime_s": round((self._clock.now_ns() - self._started_ns) / 1e9),
             "devices": {phase.value: phases.count(phase) for phase in DevicePhase if phase in phases},
             "offline": {
@@ -195,19 +266,18 @@ class Agent:
         """Return what is missing before readings are safe; empty = ready. The broker does not count."""
         return [] if self.ready.is_set() else ["starting"]
 
-    async def _open_codes(self) -> Assignments | None:
-        self.metrics.identifiers_configured.set(self.options.identifiers is not None)
-        if self.options.identifiers is None:
+    async def _open_codes(self, options: AgentOptions) -> Assignments | None:
+        if options.identifiers is None:
             _log.warning(
                 "no identifiers section: messages carry no identifier codes, and a platform cannot resolve whose "
                 "machine a reading is from; see docs/identifiers.md"
             )
             return None
-        directory = self.options.outbox.directory
+        directory = options.outbox.directory
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o750)
         return await asyncio.to_thread(
             Assignments.open,
-            self.options.identifiers,
+            options.identifiers,
             directory / FILE_NAME,
             clock=self._clock,
             on_frozen=lambda codes: self.auditor.note("codes.frozen", codes),
@@ -215,7 +285,7 @@ class Agent:
 
     def _announce(self) -> None:
         options = self.options
-        self.metrics.info.labels(__version__, options.digest, sqlite3.sqlite_version, options.gateway).set(1)
+        self._tell_info()
         for setting in options.insecure:
             _log.warning("insecure setting", extra={"setting": setting})
         if not options.publishers:
@@ -224,6 +294,13 @@ class Agent:
             "agent starts",
             extra={"gateway": options.gateway, "devices": len(options.devices), "config": str(options.source)},
         )
+
+    def _tell_info(self) -> None:
+        options, metrics = self.options, self.metrics
+        metrics.info.labels(__version__, options.digest, sqlite3.sqlite_version, options.gateway).set(1)
+        metrics.identifiers_configured.set(options.identifiers is not None)
+        metrics.is_last_good.set(bool(self.why_last_good))
+        metrics.reload_time.set(self._clock.now_ns() / 1e9)
 
     def _make_fleet(self, outbox: Outbox) -> Fleet:
         return Fleet(
@@ -270,3 +347,9 @@ class Agent:
             "since_ns": current.since_ns,
             "points": points,
         }
+
+
+def _destinations(options: AgentOptions) -> tuple[list[PublisherId], list[PublisherId]]:
+    """Return the publishers, and those of them that get nothing of before when they come new."""
+    publishers = options.publishers
+    return [one.id for one in publishers], [one.id for one in publishers if one.starts_now]

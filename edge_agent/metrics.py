@@ -1,6 +1,11 @@
 """Every metric of the agent, in one place and one registry. Base units; no series per point."""
 
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+M = TypeVar("M", bound=MetricWrapperBase)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -12,16 +17,40 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self._labelled: dict[str, list[MetricWrapperBase]] = {}
         self._of_agent()
         self._of_devices()
         self._of_outbox()
         self._of_publishers()
+
+    def forget(self, label: str, name: str) -> None:
+        """Remove the series of what is configured no longer.
+
+        Args:
+            label: ``device`` or ``publisher``.
+            name: its id.
+        """
+        for metric in self._labelled.get(label, ()):
+            metric.remove_by_labels({label: name})
 
     def _of_agent(self) -> None:
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self.info = gauge(
             "info", "Always 1; the labels say what runs.", ["version", "config_hash", "sqlite_version", "gateway"]
         )
+        self.is_last_good = gauge(
+            "config_is_last_good", "1 while the last good configuration runs because the file is broken.", []
+        )
+        self.reload_succeeded = gauge(
+            "config_last_reload_successful", "0 after a reload that changed nothing.", []
+        )
+        self.reload_succeeded.set(1)
+        self.reload_time = gauge(
+            "config_last_reload_success_timestamp_seconds", "When the configuration that runs was taken up.", []
+        )
+        self.reloads = counter("reloads_total", "Reloads of the configuration, by what came of them.", ["result"])
+        for result in ("applied", "unchanged", "refused"):
+            self.reloads.labels(result)  # there from the start, at 0
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop woke a timer.", [])
         self.clock_steps = counter("clock_steps_total", "Steps of the machine's clock by more than a second.", [])
         self.clock_synced = gauge("clock_synced", "1 once the machine's clock was set from outside.", [])
@@ -132,10 +161,18 @@ class Metrics:
         )
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(f"edge_agent_{name}", text, labels, registry=self.registry)
+        metric = Counter(f"edge_agent_{name}", text, labels, registry=self.registry)
+        return self._indexed(metric, labels)
 
     def _gauge(self, name: str, text: str, labels: list[str]) -> Gauge:
-        return Gauge(f"edge_agent_{name}", text, labels, registry=self.registry)
+        metric = Gauge(f"edge_agent_{name}", text, labels, registry=self.registry)
+        return self._indexed(metric, labels)
 
     def _histogram(self, name: str, text: str, labels: list[str]) -> Histogram:
-        return Histogram(f"edge_agent_{name}", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+        metric = Histogram(f"edge_agent_{name}", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+        return self._indexed(metric, labels)
+
+    def _indexed(self, metric: M, labels: list[str]) -> M:
+        for label in labels:
+            self._labelled.setdefault(label, []).append(metric)
+        return metric

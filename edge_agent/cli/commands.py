@@ -32,11 +32,17 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts: JSON.")]
 
 
 @app.command()
-def run(config: Config) -> None:
-    """Run the agent until SIGTERM or Ctrl-C; a second one ends it at once."""
+def run(
+    config: Config,
+    *,
+    last_good: Annotated[
+        bool, typer.Option("--last-good", help="If CONFIG is broken, run the last configuration that ran.")
+    ] = False,
+) -> None:
+    """Run the agent until SIGTERM or Ctrl-C; a second one ends it at once. SIGHUP reloads CONFIG."""
     from edge_agent.cli.run import run_agent
 
-    raise typer.Exit(run_agent(config))
+    raise typer.Exit(run_agent(config, may_use_last_good=last_good))
 
 
 @app.command()
@@ -71,6 +77,30 @@ def status(
     from edge_agent.cli.status import show_status
 
     show_status(config, socket, as_json=as_json)
+
+
+@app.command()
+def reload(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Ask the agent that runs with this YAML file.")
+    ] = None,
+    *,
+    socket: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let the running agent take up its changed configuration; what did not change goes on undisturbed.
+
+    If anything is wrong with the file, nothing changes.
+    """
+    from edge_agent.cli.reload import reload_agent
+
+    raise typer.Exit(reload_agent(config, socket, is_trial=dry_run, as_json=as_json))
 
 
 @app.command()

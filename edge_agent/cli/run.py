@@ -8,12 +8,15 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import typer
+
 from edge_agent.app import Agent
-from edge_agent.cli.exits import ExitCode, exit_code
-from edge_agent.config import load
-from edge_agent.errors import EdgeAgentError
+from edge_agent.cli.exits import ExitCode, exit_code, lines
+from edge_agent.config import AgentOptions, last_good, load, load_source, state_directory
+from edge_agent.errors import ConfigError, DriverLoadError, EdgeAgentError
 from edge_agent.ops import logs
 from edge_agent.registry import Registry
+from edge_agent.reload import Reloader
 
 _log = logging.getLogger(__name__)
 
@@ -23,23 +26,60 @@ GARBAGE_THRESHOLD = 10_000
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run_agent(config: Path) -> ExitCode:
+def run_agent(config: Path, *, may_use_last_good: bool = False) -> ExitCode:
     """Run until a signal asks to stop, and return what the process ends with.
+
+    Args:
+        config: the YAML file.
+        may_use_last_good: if it is broken, run what ran last.
 
     Raises:
         ConfigError: before anything was started.
+        EdgeAgentError: likewise; there is no last good configuration.
     """
-    options = load(config, Registry())
+    problem = ""
+    try:
+        options = load(config, Registry())
+    except (ConfigError, DriverLoadError) as exc:
+        if not may_use_last_good:
+            raise
+        options, problem = _last_good(config), _first_problem(exc)
+        for line in lines(exc):
+            typer.echo(line, err=True)
     logs.configure(options.ops.log_format, options.ops.log_level)
+    if problem:
+        _log.error(
+            "the configuration is broken: the last good one runs instead; mend the file and run edge-agent reload",
+            extra={"config": str(config), "problem": problem},
+        )
     _spare_the_collector()
     _give_memory_back()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_until_stopped(Agent(options)))
+            runner.run(_run(options, config, problem))
     except Exception as exc:  # noqa: BLE001 - the outermost supervisor: what comes this far ends the process
         return _tell(list(_leaves(exc)))
     _log.info("agent stopped")
     return ExitCode.DONE
+
+
+def _last_good(config: Path) -> AgentOptions:
+    """Return the last good configuration out of the state directory, found as well as a broken file allows.
+
+    Raises:
+        EdgeAgentError: there is none, or it is no good any more either.
+    """
+    return load_source(last_good.read(state_directory(config)).source, Registry())
+
+
+def _first_problem(error: EdgeAgentError) -> str:
+    problems = list(lines(error))
+    return problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+async def _run(options: AgentOptions, config: Path, problem: str) -> None:
+    agent = Agent(options, why_last_good=problem)
+    await _until_stopped(agent, Reloader(agent, config))
 
 
 def _spare_the_collector() -> None:
@@ -57,10 +97,13 @@ def _give_memory_back() -> None:
         library.malloc_trim(0)
 
 
-async def _until_stopped(agent: Agent) -> None:
+async def _until_stopped(agent: Agent, reloader: Reloader) -> None:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(agent.run(), name="agent")
+        reloading = group.create_task(reloader.run(), name="reload")
+        running.add_done_callback(lambda _: reloading.cancel())
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
 
         def stop(number: signal.Signals) -> None:
             _log.info("asked to stop; once more ends at once", extra={"signal": number.name})

@@ -32,6 +32,12 @@ class Expiries:
         self._gauge.labels(device, certificate).set(time_ns / 1e9)
         self._look_at(key)
 
+    def forget(self, device: DeviceId) -> None:
+        """Forget the certificates of a device that goes; it tells of them anew when it comes back."""
+        for key in [key for key in self._told if key[0] == device]:
+            del self._told[key], self._logs[key]
+            self._gauge.remove(*key)
+
     def soon(self) -> list[dict[str, object]]:
         """Return the certificates that end within ``WARN_DAYS`` or have ended, as JSON-ready data, in order."""
         now_ns = self._clock.now_ns()

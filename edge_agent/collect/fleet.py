@@ -93,6 +93,11 @@ class Fleet(Mapping[DeviceId, Member]):
         for member in members:
             self._let_go(member)
 
+    def forget(self, device: DeviceId) -> None:
+        """A stopped device is configured no longer: the page and the metrics show it no more."""
+        self._current.remove(device)
+        self._metrics.forget("device", device)
+
     def __getitem__(self, device: DeviceId) -> Member:
         return self._members[device]
 
@@ -133,5 +138,6 @@ class Fleet(Mapping[DeviceId, Member]):
         if self._members.pop(device, None) is None:
             return
         self._metrics.device_up.labels(device).set(0)
+        self._expiries.forget(device)
         others = {key for other in self._members.values() for key in other.context.line_keys}
         self.lines.release(device, [key for key in member.context.line_keys if key not in others])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edge_agent.collect.packed import Packed
-from edge_agent.driver import DeviceModel, DriverSpec
+from edge_agent.driver import DeviceModel, DriverSpec, Shared
 from edge_agent.model import DeviceId, PointTable
 
 
@@ -15,6 +15,8 @@ class DeviceOptions:
         config: the driver's own model instance, unpacked for ``spec.create``.
         table: the points in configured order.
         intervals_s: time between two readings, by point index.
+        shared: what it shares with others, and how that is set up.
+        files: hash of what is in the files that its configuration names; empty = it names none.
     """
 
     id: DeviceId
@@ -28,3 +30,5 @@ class DeviceOptions:
     max_failures: int
     retry_max_s: float
     name: str = ""
+    shared: tuple[Shared, ...] = ()
+    files: str = ""

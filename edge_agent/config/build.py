@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.collect.options import DeviceOptions
@@ -12,6 +13,7 @@ from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
 from edge_agent.config.options import AgentOptions, LocalOptions
 from edge_agent.config.parts import Parts, take_apart
+from edge_agent.config.referenced import content_digest, paths_in
 from edge_agent.config.schema import (
     GatewayModel,
     MqttModel,
@@ -49,6 +51,8 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
         identifiers=identifier_options(parts),
         ops=_ops(ops, directory),
         insecure=tuple(_insecure(parts, ops)),
+        raw=source.raw,
+        watched=tuple(sorted({*document.secret_files, *_files(parts)})),
     )
 
 
@@ -87,7 +91,18 @@ def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
         max_failures=model.max_failures,
         retry_max_s=model.retry_max,
         name=model.name,
+        shared=() if spec.shares is None else tuple(spec.shares(model)),
+        files=content_digest(paths_in(model)),
     )
+
+
+def _files(parts: Parts) -> Iterator[Path]:
+    """Yield the files whose content the agent uses; what is no plain file, such as a serial port, is none."""
+    for model in parts.publishers.values():
+        yield from (parts.directory / one for one in (model.tls.ca, model.tls.certificate, model.tls.key) if one)
+    for _, device in parts.devices.values():
+        for path in paths_in(device):
+            yield from path.iterdir() if path.is_dir() else [path]
 
 
 def _point(model: PointModel) -> Point:
@@ -107,10 +122,8 @@ def _deadband(model: DeadbandModel) -> Deadband:
 
 
 def _outbox(model: OutboxModel, directory: Path) -> OutboxOptions:
-    # systemd may name several folders, separated by colons; the first one is ours
-    state = model.directory or os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/edge-agent"
     return OutboxOptions(
-        directory / state,
+        directory / (model.directory or default_state_directory()),
         model.commit_interval,
         model.commit_size,
         max_bytes=model.max_size,
@@ -121,6 +134,12 @@ def _outbox(model: OutboxModel, directory: Path) -> OutboxOptions:
         write_budget_bytes=model.write_budget,
         dead_letter_bytes=model.dead_letter_size,
     )
+
+
+def default_state_directory() -> str:
+    """Return where the outbox is if the configuration does not say so."""
+    # systemd may name several folders, separated by colons; the first one is ours
+    return os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/edge-agent"
 
 
 def _ops(model: OpsModel, directory: Path) -> OpsOptions:
@@ -135,6 +154,7 @@ def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> Mqtt
     ca, certificate, key = (
         None if written is None else directory / written for written in (tls.ca, tls.certificate, tls.key)
     )
+    files = [path for path in (ca, certificate, key) if path is not None]
     return MqttOptions(
         id=PublisherId(model.id),
         gateway=GatewayId(gateway.id),
@@ -143,7 +163,7 @@ def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> Mqtt
         protocol_version={"5": 5, "3.1.1": 4}[model.version],
         username=model.username,
         password=None if model.password is None else model.password.get_secret_value(),
-        tls=TlsOptions(ca, certificate, key, verify=not tls.insecure),
+        tls=TlsOptions(ca, certificate, key, verify=not tls.insecure, files=content_digest(files)),
         keep_alive_s=model.keep_alive,
         connect_timeout_s=model.connect_timeout,
         acknowledge_timeout_s=model.acknowledge_timeout,

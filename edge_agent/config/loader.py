@@ -44,7 +44,16 @@ def load_document(path: Path, secrets_of: Callable[[Path], Secrets] = Secrets) -
         ConfigError: as ``source.read`` and ``parse``.
     """
     read = source.read(path)
-    return read, parse(read.text, path, secrets_of(path.parent))
+    return read, parse_source(read, secrets_of)
+
+
+def parse_source(read: source.Source, secrets_of: Callable[[Path], Secrets] = Secrets) -> Document:
+    """Parse a file that was read; ``secrets_of`` its folder resolves the secrets.
+
+    Raises:
+        ConfigError: as ``parse``.
+    """
+    return parse(read.text, read.path, secrets_of(read.path.parent))
 
 
 class _Composer:
@@ -74,7 +83,7 @@ class _Composer:
         if not isinstance(self._root.value, dict):
             self._report(self._root, "the top of the file must be a mapping of keys: gateway:, outbox:, …")
             raise ConfigError(self._problems())
-        return Document(self._file, self._root, self._problems())
+        return Document(self._file, self._root, self._problems(), self._secrets.files)
 
     def _read_events(self) -> None:
         for event in yaml.parse(self._text, Loader=_Loader):

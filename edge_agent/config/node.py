@@ -1,7 +1,9 @@
 """The document as a tree that remembers where everything was written."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from types import MappingProxyType
 
 from edge_agent.config.problems import Path, Problem, write_path
@@ -74,11 +76,12 @@ class Place:
 
 @dataclass(slots=True)
 class Document:
-    """A parsed file: its tree and the problems that are known so far."""
+    """A parsed file: its tree, the problems that are known so far, and the files that its secrets came from."""
 
     file: str
     root: Node
     problems: list[Problem] = field(default_factory=list)
+    secret_files: AbstractSet[FilePath] = frozenset()
 
     def locate(self, location: Sequence[str | int]) -> Place:
         """Follow ``location``; steps that the document does not have are skipped and kept apart."""

@@ -34,6 +34,8 @@ class AgentOptions:
         source: the YAML file.
         digest: hash of the file's bytes, shown as ``config_hash``.
         identifiers: None = no codes, with a loud warning.
+        raw: the file's bytes.
+        watched: files whose content is part of it: secrets, certificates, keys.
         insecure: dotted paths of the settings that weaken security, each logged and counted at start.
     """
 
@@ -47,3 +49,5 @@ class AgentOptions:
     identifiers: IdentifierOptions | None
     ops: OpsOptions
     insecure: tuple[str, ...] = field(default=())
+    raw: bytes = field(default=b"", repr=False)
+    watched: tuple[Path, ...] = ()

@@ -3,6 +3,7 @@
 import codecs
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from edge_agent.config.problems import Problem
 from edge_agent.errors import ConfigError
@@ -32,6 +33,15 @@ class Source:
     raw: bytes
     text: str
 
+    @classmethod
+    def of(cls, path: Path, raw: bytes) -> Self:
+        """Return what ``raw``, the content of ``path``, is as text.
+
+        Raises:
+            ConfigError: it is not UTF-8.
+        """
+        return cls(path, raw, decode(path, raw))
+
 
 def read(path: Path) -> Source:
     """Return the file's text.
@@ -50,7 +60,7 @@ def read(path: Path) -> Source:
         raise _refused(path, f"the file cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     if len(raw) > MAX_FILE_BYTES:
         raise _refused(path, f"the file is larger than {MAX_FILE_BYTES // 1024 // 1024} MiB")
-    return Source(path, raw, decode(path, raw))
+    return Source.of(path, raw)
 
 
 def decode(path: Path, raw: bytes) -> str:

@@ -17,9 +17,13 @@ class Secrets:
     Args:
         directory: the folder of the YAML file; ``!file`` paths are relative to it.
         environ: the environment of the process.
+
+    Attributes:
+        files: that secrets were read from so far.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.files: set[Path] = set()
         self._directory = directory
         self._environ = os.environ if environ is None else environ
         self._by_tag: dict[str, Callable[[str], str]] = {
@@ -54,6 +58,7 @@ class Secrets:
         return self._environ[name]
 
     def _from_file(self, path: str) -> str:
+        self.files.add(self._directory / path)
         secret = _read(self._directory / path)
         if why := exposure(self._directory / path):
             raise ValueError(why)
@@ -69,6 +74,7 @@ class Secrets:
         if "/" in name or name in {".", ".."}:
             raise ValueError(f"{name!r} cannot be the name of a credential; !file takes a path")
         path = Path(directory, name)
+        self.files.add(path)
         if not path.exists():
             raise ValueError(f"the unit has no credential {name}; add LoadCredential={name}:/path/to/file")
         return _read(path)  # systemd saw to it that nobody else can; access control lists hide that from a mode

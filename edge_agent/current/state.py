@@ -86,6 +86,10 @@ class Current(Mapping[DeviceId, DeviceCurrent]):
         device = self._devices[table.device] = DeviceCurrent(table, self._clock)
         return device
 
+    def remove(self, device: DeviceId) -> None:
+        """Remove a device that is configured no longer."""
+        self._devices.pop(device, None)
+
     def __getitem__(self, device: DeviceId) -> DeviceCurrent:
         return self._devices[device]
 

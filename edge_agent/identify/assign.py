@@ -145,7 +145,16 @@ class Assignments:
         Raises:
             IdentifierError: the lock file cannot be read or written, or another object got a code meanwhile.
         """
-        self.lock = await asyncio.to_thread(self.merge_into_file, self.lock, freeze=True)
+        plan = None
+        while plan is not self.plan:  # another configuration may come meanwhile
+            plan = self.plan
+            lock = await asyncio.to_thread(self.merge_into_file, self.lock, freeze=True)
+        self.lock = lock
+
+    def adopt(self, other: "Assignments") -> None:
+        """Become ``other``, which another configuration asks for; whoever holds this one has its codes now."""
+        self._options, self.gateway, self.problems = other._options, other.gateway, other.problems  # noqa: SLF001
+        self.plan, self.lock = other.plan, other.lock
 
     def merge_into_file(self, known: Lock, *, freeze: bool) -> Lock:
         """Bring the lock file up to date with ``known`` and the plan and return its content. Blocks.

@@ -48,6 +48,11 @@ def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> N
         logging.getLogger(name).setLevel(quiet_level)
 
 
+def set_level(level: str) -> None:
+    """Log from another level on; the rest stays as it was configured."""
+    logging.getLogger().setLevel(level.upper())
+
+
 class JsonFormatter(logging.Formatter):
     """One line per record: ``ts``, ``level``, ``logger``, ``message``, the fields, ``traceback`` if there is one.
 

@@ -17,10 +17,14 @@ _LEASE_SPANS = 256
 
 
 class RowCache:
-    """The rows of the last commits, decoded: what is live need not be read back."""
+    """The rows of the last commits, decoded: what is live need not be read back.
+
+    Attributes:
+        limit_bytes: what it may take.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._rows: OrderedDict[int, tuple[Row, int]] = OrderedDict()
         self._size_bytes = 0
 
@@ -28,7 +32,7 @@ class RowCache:
         """Keep a row that takes ``size_bytes`` in memory; the oldest go when there are too many."""
         self._rows[row.id] = row, size_bytes
         self._size_bytes += size_bytes
-        while self._size_bytes > self._limit_bytes:
+        while self._size_bytes > self.limit_bytes:
             _, (_, dropped_bytes) = self._rows.popitem(last=False)
             self._size_bytes -= dropped_bytes
 

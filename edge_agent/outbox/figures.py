@@ -9,6 +9,7 @@ from edge_agent.outbox.accounts import Books
 from edge_agent.outbox.ledger import Ledger
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.outbox.records import Written
+from edge_agent.outbox.recovery import OpenedFile
 from edge_agent.outbox.rows import Reason
 from edge_agent.outbox.wear import Budget
 
@@ -35,9 +36,29 @@ class Figures:
         for reason in Reason:
             metrics.lost.labels(reason.value)  # there from the start, at 0
 
-    def opened(self, size_bytes: int, used_bytes: int, books: Books) -> None:
+    def configure(self, options: OutboxOptions, now_s: float) -> None:
+        """Other bounds count from now on; with another budget the day begins anew."""
+        if options.write_budget_bytes != self._options.write_budget_bytes:
+            self._budget = Budget(options.write_budget_bytes, now_s)
+        self._options = options
+        self._metrics.outbox_limit.set(options.max_bytes)
+
+    def opened(self, opened: OpenedFile) -> None:
         """A file was opened."""
-        self._size_bytes, self._used_bytes, self.books = size_bytes, used_bytes, books
+        self._size_bytes, self._used_bytes, self.books = opened.size_bytes, opened.used_bytes, opened.books
+        epoch = opened.file.epoch
+        if opened.loaded.has_moved:
+            self._metrics.new_epochs.inc()
+            _log.warning(
+                "the state directory comes from another machine; new readings get a new epoch",
+                extra={"directory": str(self._options.directory), "epoch": epoch},
+            )
+        if opened.set_aside is not None:
+            self._metrics.damaged_files.inc()
+            _log.error(
+                "the outbox is damaged; it is set aside and what can be read of it comes back in time",
+                extra={"folder": str(opened.set_aside), "epoch": epoch},
+            )
 
     def committed(self, written: Written, now_s: float) -> None:
         """A commit is on disk."""

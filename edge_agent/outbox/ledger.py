@@ -93,9 +93,9 @@ class Ledger:
             self.kept.discard(row_id)
             self._damaged.add(row_id)
 
-    def note(self, loss: Loss) -> None:
+    def note_all(self, losses: Iterable[Loss]) -> None:
         """Readings were lost before they came into the log; the next commit notes it."""
-        self._losses.append(loss)
+        self._losses.extend(losses)
 
     def renew(
         self, kept: Ranges, last_id: int, acknowledged: Mapping[PublisherId, Ranges], *, is_new: bool
@@ -114,6 +114,12 @@ class Ledger:
                 for span in mine:
                     for fresh in there.gaps(*span):
                         self._fresh[publisher].add(*fresh)
+
+    def configure(self, publishers: Iterable[PublisherId]) -> None:
+        """Other publishers are configured; of one that comes, ``renew`` says what it has got through."""
+        self.acknowledged = {one: self.acknowledged.get(one, Ranges()) for one in publishers}
+        self._fresh = {one: fresh for one, fresh in self._fresh.items() if one in self.acknowledged}
+        self._letters = [letter for letter in self._letters if letter[0] in self.acknowledged]
 
     def take_back(self, rows: Iterable[Span], acknowledged: Mapping[PublisherId, Ranges]) -> None:
         """Rows and acknowledgements of a damaged file are back."""

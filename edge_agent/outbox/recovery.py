@@ -80,13 +80,19 @@ class Keeper:
         machine: str | None,
         starts_now: Collection[PublisherId] = (),
     ) -> None:
-        self.options = options
-        self.publishers = tuple(publishers)
         self.file: LogFile | None = None
         self._machine = machine
-        self._starts_now = starts_now
         self._lock: DirectoryLock | None = None
         self._mark = Mark(options.directory)
+        self.configure(options, publishers, starts_now)
+
+    def configure(
+        self, options: OutboxOptions, publishers: Sequence[PublisherId], starts_now: Collection[PublisherId]
+    ) -> None:
+        """Take other options, in the same directory; they count from the next time that the file is opened."""
+        self.options = options
+        self.publishers = tuple(publishers)
+        self._starts_now = starts_now
         self._reserve = Reserve(options.directory, options.reserve_bytes)
 
     def lock(self) -> None:

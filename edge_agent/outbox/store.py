@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from edge_agent.clock import Clock
@@ -31,7 +32,6 @@ from edge_agent.outbox.retention import loss_of
 from edge_agent.outbox.rows import Reason
 from edge_agent.outbox.salvage import Survey
 from edge_agent.outbox.salvager import Salvager
-from edge_agent.outbox.sqlite import LogFile
 from edge_agent.outbox.upkeep import Moment
 from edge_agent.outbox.waiting import end_of
 from edge_agent.together import together
@@ -108,8 +108,8 @@ class Outbox:
         Args:
             options: where, and how often to commit.
             publishers: the configured ones.
-            clock: the agent's clock.
-            metrics: the agent's metrics.
+            clock: the agent's.
+            metrics: the agent's.
             machine: name of this machine; None = ask the system.
             starts_now: publishers that, when they come new, get nothing of what is kept already.
 
@@ -225,6 +225,24 @@ class Outbox:
         self._cursors.add(cursor)
         return cursor
 
+    async def reconfigure(
+        self, options: OutboxOptions, publishers: Sequence[PublisherId], starts_now: Collection[PublisherId] = ()
+    ) -> None:
+        """Go on with other bounds or publishers, in the same directory; sessions of publishers that stay go on.
+
+        Raises:
+            OutboxError: the disk takes no writes at present; nothing has changed.
+        """
+        await self.flush()
+        async with self._committing:
+            self._keeper.configure(options, publishers, starts_now)
+            self._options, self._cache.limit_bytes = options, CACHE_COMMITS * options.commit_bytes
+            self._figures.configure(options, self._clock.monotonic_s())
+            self._ledger.configure(publishers)
+            with suppress(OutboxError):  # `run` opens it again
+                await self._go_on_with(self._on_thread(self._keeper.reopen, self._clock.now_ns()))
+        self._due.set()
+
     def learned(self, device: DeviceId) -> MutableMapping[str, str]:
         """Return what the driver learned of a device; changes are durable with the next commit."""
         return self._learned.of(device)
@@ -285,50 +303,42 @@ class Outbox:
     async def _mend(self) -> None:
         """Replace a damaged file; open one again that takes no writes, which may be due to how it was opened."""
         async with self._committing:
-            now_ns, cancelled = self._clock.now_ns(), None
+            now_ns = self._clock.now_ns()
             if isinstance(self._trouble, OutboxCorruptError):
                 ledger = self._ledger
                 known = Known(ledger.kept, ledger.last_id, ledger.acknowledged, ledger.told)
                 mending = self._on_thread(self._keeper.replace, now_ns, str(self._trouble), known)
-            elif self._file is None or (self._tries and self._tries % TRIES == 0):
+            elif self._keeper.file is None or (self._tries and self._tries % TRIES == 0):
                 mending = self._on_thread(self._keeper.reopen, now_ns)
             else:
                 return
             self._tries += 1
-            cancelled = await end_of(mending)
-            try:
-                self._install(mending.result())
-            except OutboxError as exc:
-                self._enter_trouble(exc)
-                raise
-            finally:
-                if cancelled is not None:
-                    raise cancelled
+            await self._go_on_with(mending)
+
+    async def _go_on_with(self, opening: "asyncio.Future[OpenedFile]") -> None:
+        cancelled = await end_of(opening)
+        try:
+            self._install(opening.result())
+        except OutboxError as exc:
+            self._enter_trouble(exc)
+            raise
+        finally:
+            if cancelled is not None:
+                raise cancelled
 
     def _install(self, opened: OpenedFile) -> None:
         """Go on with what is in a file that was just opened, and with what is in memory."""
         loaded, self.epoch = opened.loaded, opened.file.epoch
         self._ledger.renew(loaded.kept, loaded.last_id, loaded.acknowledged, is_new=opened.set_aside is not None)
-        self._figures.opened(opened.size_bytes, opened.used_bytes, opened.books)
+        self._figures.opened(opened)
         self._learned.renew(loaded.learned, is_new=opened.set_aside is not None)
         self._anchors.renew(loaded.anchors, is_new=opened.set_aside is not None)
         for cursor in self._cursors:
             cursor.rewind(1, max(loaded.last_id, 1))
-        if loaded.has_moved:
-            self._metrics.new_epochs.inc()
-            _log.warning(
-                "the state directory comes from another machine; new readings get a new epoch",
-                extra={"directory": str(self._options.directory), "epoch": self.epoch},
-            )
         if opened.set_aside is not None:
-            self._metrics.damaged_files.inc()
             self._cache.clear()
             self._trouble = None
             self._mended.set()
-            _log.error(
-                "the outbox is damaged; it is set aside and what can be read of it comes back in time",
-                extra={"folder": str(opened.set_aside), "epoch": self.epoch},
-            )
             self._replacements.note(self._clock.monotonic_s())
         if opened.is_salvage_due:
             self._salvager.wake()
@@ -336,13 +346,12 @@ class Outbox:
     def _shed(self) -> None:
         """Keep memory within its bound while the disk takes no writes."""
         shed = self._buffer.shed(self._options.memory_bytes)
-        for row in shed:
-            self._ledger.note(loss_of(row, Reason.MEMORY, self.epoch))
+        self._ledger.note_all(loss_of(row, Reason.MEMORY, self.epoch) for row in shed)
         if shed and not self._is_shedding:
             self._is_shedding = True
+            readings = sum(row.count for row in shed)
             _log.error(
-                "memory is full and the disk takes no writes: readings are lost",
-                extra={"readings": sum(row.count for row in shed)},
+                "memory is full and the disk takes no writes: readings are lost", extra={"readings": readings}
             )
         self._metrics.buffered.set(self._buffer.readings)
 
@@ -383,8 +392,7 @@ class Outbox:
 
     def note_losses(self, losses: Iterable[Loss]) -> None:
         """Readings are lost that never came into the log, or of a damaged file; the next commit notes it."""
-        for loss in losses:
-            self._ledger.note(loss)
+        self._ledger.note_all(losses)
 
     async def _commit(self) -> None:
         async with self._committing:
@@ -423,14 +431,12 @@ class Outbox:
         if not isinstance(self._trouble, OutboxCorruptError):  # found meanwhile: `_mend` replaces the file
             self._mended.set()  # where it is full, too: what is read makes room
             if written.is_blocked:
-                self._enter_trouble(
-                    OutboxFullError("the outbox is at its max_size; it takes more when there is room")
-                )
+                full = "the outbox is at its max_size; it takes more when there is room"
+                self._enter_trouble(OutboxFullError(full))
             else:
                 self._leave_trouble()
-        if self._cursors:
-            for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True):
-                self._cache.add(row, size_bytes)
+        for row, size_bytes in zip(written.rows, written.sizes_bytes, strict=True) if self._cursors else ():
+            self._cache.add(row, size_bytes)
         (self._buffer.fail if written.is_blocked else self._buffer.settle)()
         self._ledger.settle(len(written.rows), written.pre_acknowledged, written.dropped.rows)
         self._learned.settle()
@@ -456,10 +462,6 @@ class Outbox:
         if self._trouble is not None:
             _log.info("the outbox can be written again", extra={"readings": self._buffer.readings})
         self._trouble, self._tries, self._is_shedding = None, 0, False
-
-    @property
-    def _file(self) -> LogFile | None:
-        return self._keeper.file
 
     async def _read(self, spans: Sequence[Span], read: Read) -> Read:
         try:

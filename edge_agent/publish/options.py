@@ -15,12 +15,14 @@ class TlsOptions:
         certificate: PEM file of the own certificate (mutual TLS).
         key: PEM file of the own private key.
         verify: false needs ``insecure: true`` in YAML, a log line and a metric.
+        files: hash of what is in these files: another content is another configuration.
     """
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
     verify: bool = True
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Publisher:
         self._standing = Standing(options, metrics, clock)
         self._refusals = Refusals(clock.monotonic_s)
         self._delivery: Delivery | None = None
+        self._has_other_codes = asyncio.Event()
 
     async def run(self) -> None:
         """Hold sessions until cancelled, each attempt with the next server, after a pause with full jitter.
@@ -87,6 +88,10 @@ class Publisher:
             except Exception as exc:  # noqa: BLE001 - the supervisor of sessions: a bug costs one, not the agent
                 self._standing.lost(f"{type(exc).__name__}: {exc}", bug=exc)
             await self._pause(backoff.next_s())
+
+    def codes_changed(self) -> None:
+        """There are other codes: send the directory again, now or with the next session."""
+        self._has_other_codes.set()
 
     def summary(self) -> dict[str, object]:
         """Return what the status page shows: connected, server, since, in_flight, acknowledged …."""
@@ -126,12 +131,13 @@ class Publisher:
         options, codes = self._options, self._codes
         code = None
         if codes is not None:
+            self._has_other_codes.clear()
             await codes.freeze()
             code = codes.gateway_code()
         await self._say(session, self._status(began_ns, code, is_online=True))
         if codes is not None:
-            body = codes.directory(iso_time(self._clock.now_ns() // 1000))
-            await self._say(session, messages.directory(self._topic(options.topics.directory), body))
+            await self._say_codes(session, codes)
+            group.create_task(self._keep_codes_told(session, codes))
         delivery.start(group)
         topic = self._topic(options.topics.health)
         while True:
@@ -139,6 +145,17 @@ class Publisher:
             t_ns = self._clock.now_ns()
             await self._say(session, messages.health(topic, sender, t_ns=t_ns, summary=self._health()))
             await self._clock.sleep(options.health_interval_s)
+
+    async def _keep_codes_told(self, session: MqttSession, codes: Codes) -> NoReturn:
+        while True:
+            await self._has_other_codes.wait()
+            self._has_other_codes.clear()
+            await codes.freeze()
+            await self._say_codes(session, codes)
+
+    async def _say_codes(self, session: MqttSession, codes: Codes) -> None:
+        body = codes.directory(iso_time(self._clock.now_ns() // 1000))
+        await self._say(session, messages.directory(self._topic(self._options.topics.directory), body))
 
     async def _say(self, session: MqttSession, message: Message) -> None:
         try:

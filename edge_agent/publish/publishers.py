@@ -85,6 +85,10 @@ class Publishers(Mapping[PublisherId, Publisher]):
         for member in members:
             self._members.pop(member.publisher.id, None)
 
+    def forget(self, publisher: PublisherId) -> None:
+        """A stopped publisher is configured no longer: the metrics show it no more."""
+        self._metrics.forget("publisher", publisher)
+
     def __getitem__(self, publisher: PublisherId) -> Publisher:
         return self._members[publisher].publisher
 

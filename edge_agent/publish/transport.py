@@ -24,7 +24,7 @@ async def open_socket(server: ServerOptions, tls: TlsOptions, *, timeout_s: floa
     Raises:
         BrokerUnavailableError: the name is unknown, nobody answers, or TLS failed; says which and what to check.
     """
-    context = await _context(tls) if server.use_tls else None
+    context = await asyncio.to_thread(load_context, tls) if server.use_tls else None
     addresses = await _resolve(server)
     failure = BrokerUnavailableError(f"{server.host!r} has no address")
     for family, address in addresses:
@@ -93,9 +93,14 @@ async def _ready(sock: socket.socket, add: Callable[..., object], remove: Callab
         remove(descriptor)
 
 
-async def _context(tls: TlsOptions) -> ssl.SSLContext:
+def load_context(tls: TlsOptions) -> ssl.SSLContext:
+    """Return what a connection needs of the disk. Blocks: call it on a thread.
+
+    Raises:
+        BrokerUnavailableError: a file is missing, is not what it should be, or key and certificate do not fit.
+    """
     try:
-        return await asyncio.to_thread(_load_context, tls)
+        return _load_context(tls)
     except (OSError, ValueError) as exc:
         files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path is not None)
         raise BrokerUnavailableError(f"cannot use the TLS files ({files}): {exc}") from exc

@@ -53,7 +53,7 @@ async def work(outbox: Outbox, recorder: Recorder) -> int:
     dice, number = random.Random(7), 0
     cursor = outbox.begin(CLOUD)
     for _ in range(ROUNDS):
-        if outbox._file is not None:
+        if outbox._keeper.file is not None:
             await on_file(outbox, "PRAGMA wal_autocheckpoint = 8")
         for _ in range(2):
             number += 1

@@ -28,9 +28,9 @@ async def pages(outbox: Outbox, count: int) -> None:
     """Let the database have ``count`` pages more than now; fewer than none means no limit."""
 
     def limit() -> None:
-        assert outbox._file is not None
-        used = outbox._file._sql.execute("PRAGMA page_count").fetchone()[0]
-        outbox._file._sql.execute(f"PRAGMA max_page_count = {used + count if count >= 0 else 2**30}")
+        assert outbox._keeper.file is not None
+        used = outbox._keeper.file._sql.execute("PRAGMA page_count").fetchone()[0]
+        outbox._keeper.file._sql.execute(f"PRAGMA max_page_count = {used + count if count >= 0 else 2**30}")
 
     await asyncio.get_running_loop().run_in_executor(outbox._thread, limit)
 
@@ -129,8 +129,8 @@ async def test_nothing_but_damaged_rows_is_not_the_end_of_the_log(tmp_path: Path
     async with opened(tmp_path, CLOUD) as outbox:
         await fill(outbox, PRESS, *range(1, 30))
         script = "UPDATE row SET crc = 0 WHERE id < 25"
-        assert outbox._file is not None
-        await asyncio.get_running_loop().run_in_executor(outbox._thread, outbox._file._sql.execute, script)
+        assert outbox._keeper.file is not None
+        await asyncio.get_running_loop().run_in_executor(outbox._thread, outbox._keeper.file._sql.execute, script)
         rows = await outbox.begin(CLOUD).lease(Stream.REPLAY, max_rows=4, max_bytes=10_000)
         assert numbers(rows) == [25, 26, 27, 28]
 

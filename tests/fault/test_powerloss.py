@@ -28,7 +28,7 @@ def noisy(of: PointTable, number: int, size: int) -> ReadingBatch:
 
 
 async def on_file(outbox: Outbox, statement: str) -> list[tuple[object, ...]]:
-    file = outbox._file
+    file = outbox._keeper.file
     assert file is not None
 
     def execute() -> list[tuple[object, ...]]:

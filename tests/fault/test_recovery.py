@@ -242,10 +242,10 @@ async def test_damage_while_the_agent_runs_costs_no_restart(tmp_path: Path) -> N
         leased = await cursor.lease(Stream.LIVE, max_rows=10, max_bytes=10**6)
 
         def damage() -> None:
-            outbox._file._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # type: ignore[union-attr]
+            outbox._keeper.file._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # type: ignore[union-attr]
             spoil(tmp_path, no_tree)
-            outbox._file._sql.execute("PRAGMA cache_size = 0")  # type: ignore[union-attr]
-            outbox._file._sql.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
+            outbox._keeper.file._sql.execute("PRAGMA cache_size = 0")  # type: ignore[union-attr]
+            outbox._keeper.file._sql.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
 
         await asyncio.get_running_loop().run_in_executor(outbox._thread, damage)
         began_s = time.monotonic()

@@ -84,7 +84,12 @@ def test_a_second_signal_works_even_if_the_loop_is_stuck(folder: Path) -> None:
         "        finally:\n"
         "            print('stuck', flush=True)\n"
         "            time.sleep(60)\n"
-        "asyncio.run(run._until_stopped(Stuck()))\n"
+        "class Idle:\n"
+        "    def ask(self):\n"
+        "        pass\n"
+        "    async def run(self):\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(run._until_stopped(Stuck(), Idle()))\n"
     )
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -133,7 +133,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     async def spoil(self, row_id: int) -> None:
         script = f"UPDATE row SET crc = crc + 1 WHERE id = {row_id}"  # noqa: S608 - a number of ours
-        file = self.outbox._file
+        file = self.outbox._keeper.file
         assert file is not None
         await asyncio.get_running_loop().run_in_executor(self.outbox._thread, file._sql.execute, script)
 

@@ -28,7 +28,7 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 async def on_thread(outbox: Outbox, sql: str) -> list[tuple[int, ...]]:
     """Run a statement on the connection of the outbox."""
-    file = outbox._file
+    file = outbox._keeper.file
     assert file is not None
 
     def run() -> list[tuple[int, ...]]:

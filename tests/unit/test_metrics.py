@@ -14,6 +14,8 @@ ALL = [metric for metric in vars(Metrics()).values() if isinstance(metric, Metri
 UNITLESS_GAUGES = {
     "info",
     "clock_synced",
+    "config_is_last_good",
+    "config_last_reload_successful",
     "identifiers_configured",
     "outbox_salvage_progress",
     "device_up",
@@ -57,7 +59,7 @@ def test_names_units_help_and_labels_follow_the_rules(metric: MetricWrapperBase)
         assert described.type == "counter"
         assert not re.search(r"_(ms|milliseconds|kb|minutes)(_|$)", name)
     if name != "info":
-        assert set(metric._labelnames) <= {"device", "publisher", "protocol", "reason", "certificate"}
+        assert set(metric._labelnames) <= {"device", "publisher", "protocol", "reason", "certificate", "result"}
     if described.type == "histogram":
         assert "device" not in metric._labelnames, "a histogram per device is too much for one scrape"
 

@@ -76,7 +76,7 @@ async def test_a_commit_that_fails_sets_aside_with_the_next(
         await drain(cursor, confirm=False)
         cursor.set_aside([1], "no")
         with monkeypatch.context() as patch:
-            patch.setattr(outbox._file, "write", _fail)
+            patch.setattr(outbox._keeper.file, "write", _fail)
             with pytest.raises(OutboxError):
                 await outbox.flush()
         assert await letters(tmp_path) == []

@@ -1,0 +1,156 @@
+"""What another configuration changes in a running agent, and what of it cannot be changed there. Pure."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from edge_agent.collect.options import DeviceOptions
+from edge_agent.config.options import AgentOptions
+from edge_agent.driver import Shared
+from edge_agent.model import DeviceId, PublisherId
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Generic[K]):
+    """Of the parts of one kind: which came, went, are others now, and how many stay as they are."""
+
+    added: tuple[K, ...] = ()
+    removed: tuple[K, ...] = ()
+    changed: tuple[K, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def stopped(self) -> tuple[K, ...]:
+        """Those that have to stop."""
+        return self.removed + self.changed
+
+    @property
+    def started(self) -> tuple[K, ...]:
+        """Those that have to start."""
+        return self.added + self.changed
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done to get from one configuration to another.
+
+    Attributes:
+        settings: dotted keys of what changes beside devices and publishers, such as ``outbox.max_size``.
+        refused: dotted keys of what a running agent cannot change: the whole is refused.
+    """
+
+    devices: Difference[DeviceId] = field(default_factory=Difference)
+    publishers: Difference[PublisherId] = field(default_factory=Difference)
+    settings: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.devices or self.publishers or self.settings or self.refused)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``edge-agent reload --json`` prints of it."""
+        parts: dict[str, Any] = {
+            kind: {
+                "added": list(part.added),
+                "removed": list(part.removed),
+                "changed": list(part.changed),
+                "unchanged": part.unchanged,
+            }
+            for kind, part in (("devices", self.devices), ("publishers", self.publishers))
+        }
+        return parts | {"settings": list(self.settings)}
+
+
+def compare(old: AgentOptions, new: AgentOptions) -> Changes:
+    """Return what gets a running agent from ``old`` to ``new``; the order of devices and publishers is nothing."""
+    settings: list[str] = []
+    refused: list[str] = []
+    if old.gateway != new.gateway:
+        refused.append("gateway.id")
+    if old.gateway_name != new.gateway_name:
+        settings.append("gateway.name")
+    for key in _differing(old.outbox, new.outbox):
+        (refused if key == "directory" else settings).append(f"outbox.{_KEYS.get(key, key)}")
+    for key in _differing(old.ops, new.ops):
+        (settings if key == "log_level" else refused).append(f"ops.{_KEYS.get(key, key)}")
+    if _frame(old) != _frame(new):
+        settings.append("identifiers")
+    # With and without codes are two ways to speak to a broker, and one session has one of them.
+    all_publishers = (old.identifiers is None) != (new.identifiers is None)
+    publishers = difference(_by_id(old.publishers), _by_id(new.publishers), set(), all_changed=all_publishers)
+    before, after = _by_id(old.devices), _by_id(new.devices)
+    devices = difference(before, after, _on_changed_lines(before, after))
+    return Changes(devices, publishers, tuple(dict.fromkeys(settings)), tuple(dict.fromkeys(refused)))
+
+
+def difference(
+    old: Mapping[K, object], new: Mapping[K, object], touched: set[K], *, all_changed: bool = False
+) -> Difference[K]:
+    """Compare parts by id; those of ``touched`` count as changed although they are equal."""
+    stay = [key for key in new if key in old]
+    changed = tuple(key for key in stay if all_changed or key in touched or old[key] != new[key])
+    return Difference(
+        added=tuple(key for key in new if key not in old),
+        removed=tuple(key for key in old if key not in new),
+        changed=changed,
+        unchanged=len(stay) - len(changed),
+    )
+
+
+_KEYS = {
+    "commit_interval_s": "commit_interval",
+    "commit_bytes": "commit_size",
+    "max_bytes": "max_size",
+    "max_age_s": "max_age",
+    "reserve_bytes": "reserve",
+    "memory_bytes": "memory",
+    "write_budget_bytes": "write_budget",
+    "dead_letter_bytes": "dead_letter_size",
+    "http_host": "http",
+    "http_port": "http",
+}
+"""How the YAML calls what the options call otherwise."""
+
+
+def _differing(old: Any, new: Any) -> Iterator[str]:
+    """Yield the names of the fields that differ."""
+    for name in type(old).__dataclass_fields__:
+        if getattr(old, name) != getattr(new, name):
+            yield name
+
+
+def _frame(options: AgentOptions) -> object:
+    """Return what the configuration says of codes, less the devices, which are compared by themselves."""
+    return None if options.identifiers is None else replace(options.identifiers, devices=())
+
+
+def _by_id(parts: Iterable[Any]) -> dict[Any, Any]:
+    return {part.id: part for part in parts}
+
+
+def _on_changed_lines(
+    old: Mapping[DeviceId, DeviceOptions], new: Mapping[DeviceId, DeviceOptions]
+) -> set[DeviceId]:
+    """Return the devices that share something that is set up in another way now: it is closed by all of them."""
+    before, after = _settings(old), _settings(new)
+    changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
+    return {
+        device
+        for device, options in new.items()
+        if any((options.spec.protocol, shared.name) in changed for shared in options.shared)
+    }
+
+
+def _settings(devices: Mapping[DeviceId, DeviceOptions]) -> dict[tuple[str, str], dict[str, str]]:
+    """Return how each shared thing is set up, by protocol and name: what its devices say of it together."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for options in devices.values():
+        shared: Shared
+        for shared in options.shared:
+            found.setdefault((options.spec.protocol, shared.name), {}).update(shared.settings)
+    return found

@@ -1,0 +1,62 @@
+"""The files that a configuration refers to: certificates, keys, secrets. What is in them is part of it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+MAX_FILE_BYTES = 1024 * 1024
+"""Of a larger file, size and time count instead of its content; certificates and keys have a few KiB."""
+
+
+def paths_in(value: object) -> Iterator[Path]:
+    """Yield every path in a model, in the order of its fields."""
+    match value:
+        case Path():
+            yield value
+        case BaseModel():
+            for _, inner in value:
+                yield from paths_in(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from paths_in(inner)
+        case _:
+            pass
+
+
+def content_digest(paths: Iterable[Path]) -> str:
+    """Return a hash of what is in files, and in the files of folders; empty without a path. Blocks.
+
+    What is missing or cannot be read counts as such: whoever uses it says what to do.
+    """
+    hashed = hashlib.sha256()
+    is_any = False
+    for path in paths:
+        is_any = True
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            hashed.update(f"{file}\0{_content(file)}\0".encode())
+    return hashed.hexdigest() if is_any else ""
+
+
+def stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
+    """Return what tells quickly that a file was replaced or written: inode, size, times. Blocks."""
+    return {path: _stamp(path) for path in paths}
+
+
+def _content(path: Path) -> str:
+    stamp = _stamp(path)
+    try:
+        if stamp and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+    return str(stamp)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

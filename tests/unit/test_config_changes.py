@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import AgentOptions, load
+from edge_agent.config.changes import Changes, compare
+from edge_agent.registry import Registry
+
+YAML = """\
+gateway: {id: gw}
+outbox: {directory: state}
+publishers:
+  - {id: cloud, type: mqtt, servers: ["mqtts://broker"], username: edge, password: !file secret, tls: {ca: ca.pem}}
+  - {id: plant, type: mqtt, servers: ["mqtt://plant"]}
+devices:
+  - {id: a, driver: modbus, host: plc, unit: 1, points: [{name: x, holding: 1, type: uint16}]}
+  - {id: b, driver: modbus, host: plc, unit: 2, points: [{name: x, holding: 1, type: uint16}]}
+  - {id: c, driver: modbus, host: other, points: [{name: x, holding: 1, type: uint16}]}
+"""
+
+Read = Callable[[str], AgentOptions]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Read:
+    def read(text: str) -> AgentOptions:
+        (tmp_path / "agent.yaml").write_text(text)
+        return load(tmp_path / "agent.yaml", Registry())
+
+    (tmp_path / "secret").write_text("old")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "ca.pem").write_text("old")
+    return read
+
+
+def changes(options: Read, before: str, after: str) -> Changes:
+    return compare(options(before), options(after))
+
+
+def test_the_same_file_in_other_words_and_another_order_changes_nothing(options: Read) -> None:
+    head, devices = YAML.split("devices:\n")
+    shuffled = head + "devices:\n" + "".join(reversed(devices.splitlines(keepends=True)))
+    found = changes(options, YAML, "# in other words\n" + shuffled.replace("holding: 1", 'holding: 0x1, unit: ""'))
+    assert not found
+    assert found.devices.unchanged == 3
+    assert found.publishers.unchanged == 2
+
+
+def test_devices_are_compared_one_by_one(options: Read) -> None:
+    after = YAML.replace("host: other", "host: third").replace("id: b", "id: d")
+    devices = changes(options, YAML, after).devices
+    assert (devices.added, devices.removed, devices.changed, devices.unchanged) == (("d",), ("b",), ("c",), 1)
+    assert devices.stopped == ("b", "c")
+    assert devices.started == ("d", "c")
+
+
+def test_a_change_of_points_is_one_of_the_device_alone(options: Read) -> None:
+    found = changes(options, YAML, YAML.replace("unit: 2, points: [{name: x", "unit: 2, points: [{name: y"))
+    assert found.devices.changed == ("b",)
+
+
+def test_what_devices_share_restarts_all_of_them_when_it_is_set_up_in_another_way(options: Read) -> None:
+    serial = YAML.replace("host: plc", "transport: rtu, serial: {port: /dev/ttyS9, baud_rate: 9600}")
+    assert changes(options, serial, serial.replace("9600", "19200")).devices.changed == ("a", "b")
+
+
+def test_publishers_are_compared_with_their_secrets_and_files(options: Read, tmp_path: Path) -> None:
+    before = options(YAML)
+    assert set(before.watched) == {tmp_path / "secret", tmp_path / "ca.pem"}
+    (tmp_path / "secret").write_text("new")
+    assert compare(before, options(YAML)).publishers.changed == ("cloud",)
+    before = options(YAML)
+    (tmp_path / "ca.pem").write_text("new")
+    found = compare(before, options(YAML))
+    assert found.publishers.changed == ("cloud",)
+    assert found.publishers.unchanged == 1
+    assert not found.devices
+
+
+def test_codes_that_appear_or_disappear_are_another_session_with_each_broker(options: Read) -> None:
+    coded = YAML + 'identifiers: {prefix: "88.000.7", allow_placeholder: true}\n'
+    found = changes(options, YAML, coded)
+    assert found.publishers.changed == ("cloud", "plant")
+    assert found.settings == ("identifiers",)
+    assert not found.devices
+    assert not changes(options, coded, coded)
+    assert changes(options, coded, coded.replace("id: b", "id: d")).settings == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "settings", "refused"),
+    [
+        ("{id: gw}", "{id: gw, name: Hall 3}", ("gateway.name",), ()),
+        ("{id: gw}", "{id: gw2}", (), ("gateway.id",)),
+        ("directory: state", "directory: elsewhere", (), ("outbox.directory",)),
+        ("directory: state", "directory: state, max_size: 1GiB", ("outbox.max_size",), ()),
+        ("directory: state", "directory: state, commit_interval: 2s", ("outbox.commit_interval",), ()),
+        ("outbox:", "ops: {log_level: debug}\noutbox:", ("ops.log_level",), ()),
+        ("outbox:", "ops: {http: '0.0.0.0:1'}\noutbox:", (), ("ops.http",)),
+        ("outbox:", "ops: {control_socket: here}\noutbox:", (), ("ops.control_socket",)),
+    ],
+)
+def test_settings_are_named_as_in_the_file(
+    options: Read, before: str, after: str, settings: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    found = changes(options, YAML, YAML.replace(before, after))
+    assert (found.settings, found.refused) == (settings, refused)
