@@ -293,6 +293,54 @@ def simulate(
     raise typer.Exit(run_simulation(file, host=host, port_base=port_base, seed=seed, as_json=as_json))
 
 
+Passphrase = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file", metavar="PATH", help="Take the passphrase from this file instead of asking."
+    ),
+]
+
+
+@app.command()
+def backup(
+    config: Config,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, readable for you alone.")],
+    *,
+    encrypt: Annotated[bool, typer.Option("--encrypt", help="Ask for a passphrase and encrypt it.")] = False,
+    passphrase_file: Passphrase = None,
+    as_json: Json = False,
+) -> None:
+    """Save what a box needs that replaces this one: configuration, codes, certificates, keys, trust, audit log.
+
+    No readings. Private keys and passwords are in it: encrypt it, or keep it like them. Works beside a running
+    agent.
+    """
+    from edge_agent.cli.backup import back_up
+
+    back_up(config, file, encrypts=encrypt, passphrase_file=passphrase_file, as_json=as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `edge-agent backup` wrote.")],
+    *,
+    into: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Put everything below this folder instead of where it was.")
+    ] = Path("/"),
+    passphrase_file: Passphrase = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there and differ.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup back where its files were. The agent must be stopped.
+
+    New readings get an epoch of their own; those that this box still has to send stay as they are.
+    """
+    from edge_agent.cli.backup import put_back
+
+    put_back(file, root=into, passphrase_file=passphrase_file, forces=force, dry_run=dry_run, as_json=as_json)
+
+
 app.command()(probe)
 app.command()(browse)
 

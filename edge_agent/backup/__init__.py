@@ -1,0 +1,1 @@
+"""What a replaced box needs of the one before it, as one file."""
