@@ -148,12 +148,12 @@ class Agent:
         outbox, fleet, publishers = self.outbox, self._fleet, self._publishers
         if fleet is None or publishers is None:
             raise RuntimeError("the agent does not run yet")
-        codes = await self._open_codes(options) if options.identifiers != self.options.identifiers else self.codes
         is_outbox_touched = self.options.outbox != options.outbox or bool(
             changes.publishers.added or changes.publishers.removed
         )
         if is_outbox_touched:
             await outbox.flush()
+        codes = await self._open_codes(options) if options.identifiers != self.options.identifiers else self.codes
         has_other_codes = codes is not self.codes
         if (
             has_other_codes

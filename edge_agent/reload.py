@@ -189,6 +189,18 @@ def _prepare(source: Source | None, path: Path, running: AgentOptions) -> tuple[
     Raises:
         EdgeAgentError: it cannot be used; all problems at once.
     """
+    try:
+        return _prepared(source, path, running)
+    except EdgeAgentError:
+        raise
+    except Exception as exc:  # a driver that the file names for the first time may raise anything
+        _log.exception("a bug came up while the configuration was checked")
+        raise EdgeAgentError(
+            f"{type(exc).__name__} while the configuration was checked: {exc}; see the log"
+        ) from exc
+
+
+def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple[AgentOptions, Changes]:
     options = load_source(read(path) if source is None else source, Registry())
     changes = compare(running, options)
     problems: list[object] = []

@@ -13,7 +13,7 @@ from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
 from edge_agent.config.options import AgentOptions, LocalOptions
 from edge_agent.config.parts import Parts, take_apart
-from edge_agent.config.referenced import content_digest, paths_in
+from edge_agent.config.referenced import content_digest, files_at, paths_in
 from edge_agent.config.schema import (
     GatewayModel,
     MqttModel,
@@ -102,7 +102,7 @@ def _files(parts: Parts) -> Iterator[Path]:
         yield from (parts.directory / one for one in (model.tls.ca, model.tls.certificate, model.tls.key) if one)
     for _, device in parts.devices.values():
         for path in paths_in(device):
-            yield from path.iterdir() if path.is_dir() else [path]
+            yield from files_at(path)
 
 
 def _point(model: PointModel) -> Point:

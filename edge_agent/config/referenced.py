@@ -1,6 +1,7 @@
 """The files that a configuration refers to: certificates, keys, secrets. What is in them is part of it."""
 
 import hashlib
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,9 +35,17 @@ def content_digest(paths: Iterable[Path]) -> str:
     is_any = False
     for path in paths:
         is_any = True
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in sorted(files_at(path)):
             hashed.update(f"{file}\0{_content(file)}\0".encode())
     return hashed.hexdigest() if is_any else ""
+
+
+def files_at(path: Path) -> list[Path]:
+    """Return the files of a folder, nothing of one that cannot be read; of anything else itself. Blocks."""
+    try:
+        return list(path.iterdir()) if path.is_dir() else [path]
+    except OSError:
+        return []
 
 
 def stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
@@ -47,7 +56,7 @@ def stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
 def _content(path: Path) -> str:
     stamp = _stamp(path)
     try:
-        if stamp and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
+        if stamp and path.stat().st_size <= MAX_FILE_BYTES:
             return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
@@ -55,8 +64,11 @@ def _content(path: Path) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
+    """Return when and where it was written; nothing for what has no content of its own, such as a serial port."""
     try:
         status = path.stat()
     except OSError:
+        return ()
+    if not stat.S_ISREG(status.st_mode):
         return ()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -16,13 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import trustme
 
 from edge_agent.cli.control import act
 from tests.e2e.oracle import Oracle
-from tests.e2e.plant import drained, head_yaml, lasting_broker, latest, settled, until
+from tests.e2e.plant import drained, head_yaml, lasting_broker, latest, settled, started, until
 from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.modbus_server import libmodbus_server
-from tests.servers.mosquitto import Mosquitto, mosquitto
+from tests.servers.mosquitto import BrokerTls, Mosquitto, mosquitto
 from tests.servers.subscriber import Received, subscriber
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -196,6 +197,29 @@ def test_what_is_wrong_with_the_file_changes_nothing_and_is_told_at_its_place(fo
             assert one.stop() == 0
 
 
+def test_a_driver_with_a_bug_is_refused_and_the_agent_goes_on(folder: Path) -> None:
+    driver = folder / "drivers" / "edge_agent_odd"
+    driver.mkdir(parents=True, mode=0o755)
+    (driver / "__init__.py").write_text(
+        "from edge_agent.driver import API, DeviceModel, DriverSpec\n"
+        "def create(context, config):\n"
+        "    raise ZeroDivisionError('odd')\n"
+        "DRIVER = DriverSpec(protocol='odd', title='Odd', api=API, config_model=DeviceModel, create=create)\n"
+    )
+    with mosquitto() as broker, libmodbus_server() as plc:
+        yaml = head_yaml(broker) + device("mill", plc.port, 9)
+        with agent(folder, yaml) as one:
+            one.write(
+                f"drivers_path: [{folder}/drivers]\n{yaml}  - {{id: odd, driver: odd, points: [{{name: x}}]}}\n"
+            )
+            refused = reload(one)
+            assert refused.returncode == 1, refused.stderr
+            assert "ZeroDivisionError while the configuration was checked: odd" in refused.stderr
+            one.write(yaml)
+            assert reload(one).returncode == 0
+            assert one.stop() == 0
+
+
 def test_devices_and_publishers_come_and_go_on_sighup_and_the_backlog_is_for_the_new_one(folder: Path) -> None:
     with lasting_broker() as (broker, received), libmodbus_server() as plc, lasting_broker() as (other, copied):
         head = head_yaml(broker)
@@ -334,3 +358,81 @@ def test_a_new_password_is_taken_up_and_nothing_is_lost(folder: Path) -> None:
             oracle = Oracle()
             settled(oracle, received, one)
             assert not oracle.missing(one.state)
+
+
+def renewed(folder: Path, authority: trustme.CA) -> None:
+    """Write another certificate and key, one after the other, as somebody does by hand."""
+    own = authority.issue_cert("edge", common_name="edge")
+    pem = b"".join(blob.bytes() for blob in own.cert_chain_pems)
+    for name, content in (("own.pem", pem), ("own.key", own.private_key_pem.bytes())):
+        new = folder / f"{name}.new"
+        new.touch(mode=0o600)
+        new.write_bytes(content)
+        new.replace(folder / name)
+
+
+def test_a_new_certificate_is_taken_up_before_the_old_one_is_revoked(folder: Path) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    server = old.issue_cert("127.0.0.1")
+    old.cert_pem.write_to_path(str(folder / "server-ca.pem"))
+    clients = folder / "clients-ca.pem"
+    clients.write_bytes(old.cert_pem.bytes() + new.cert_pem.bytes())
+    server.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    server.private_key_pem.write_to_path(str(folder / "server.key"))
+    renewed(folder, old)
+    for name in ("own.pem", "own.key"):
+        (folder / f"watcher-{name}").write_bytes((folder / name).read_bytes())
+    watcher = ["--cafile", f"{folder}/server-ca.pem", "--cert", f"{folder}/watcher-own.pem"]
+    watcher += ["--key", f"{folder}/watcher-own.key"]
+    tls = BrokerTls(clients, folder / "server.pem", folder / "server.key", wants_client=True)
+    with mosquitto(tls=tls) as broker, libmodbus_server() as plc:
+        files = f"{{ca: {folder}/server-ca.pem, certificate: {folder}/own.pem, key: {folder}/own.key}}"
+        head = (
+            head_yaml(broker).replace("mqtt://", "mqtts://").replace("devices:\n", f"    tls: {files}\ndevices:\n")
+        )
+        yaml = head + device("mill", plc.port, 9, interval="50ms")
+        with subscriber(broker.port, arguments=watcher) as received, agent(folder, yaml) as one:
+            until(lambda: len(received.on("/data")) > 5, "first readings")
+            renewed(folder, new)
+            until(lambda: sessions(one) == 2, "a second session")
+            seen = len(received.on("/data"))
+            until(lambda: len(received.on("/data")) > seen + 5, "readings in the second session")
+            assert one.metrics()["edge_agent_connects_total"] == 1
+            assert one.stop() == 0
+            oracle = Oracle()
+            settled(oracle, received, one)
+            assert not oracle.missing(one.state)
+            broker.stop()
+            clients.write_bytes(new.cert_pem.bytes())
+            broker.start()
+            one.write(yaml)
+            one.start()
+            until(lambda: sessions(one) == 1, "a session with the new certificate alone")
+        publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), *watcher, "-t", "x", "-m", "x"]
+        assert subprocess.run(publish, capture_output=True, timeout=20, check=False).returncode != 0
+
+
+def sessions(one: AgentProcess) -> float:
+    return one.metrics()["edge_agent_publisher_sessions_total"]
+
+
+def test_killed_in_the_middle_of_a_reload_it_comes_back_with_the_file_and_loses_nothing(folder: Path) -> None:
+    with lasting_broker() as (broker, received), libmodbus_server() as plc:
+        head = head_yaml(broker)
+        one = AgentProcess(folder, head + device("mill", plc.port, 9, interval="50ms"))
+        for turn in range(8):
+            names = ["mill", "press", "saw"][: turn % 3 + 1]
+            with started(one):
+                until(lambda: one.status()["outbox"]["committed"], "a commit")  # type: ignore[index]
+                one.write(head + "".join(device(name, plc.port, 9, interval="50ms") for name in names))
+                assert one.process
+                one.process.send_signal(signal.SIGHUP)
+                time.sleep(turn * 0.02)  # another moment each time
+                one.kill()
+            with started(one):
+                assert [it["id"] for it in one.status()["devices"]] == names  # type: ignore[attr-defined]
+                assert one.stop() == 0
+        oracle = Oracle()
+        settled(oracle, received, one)
+        assert not oracle.missing(one.state)
+        assert not oracle.unexpected(one.state)
