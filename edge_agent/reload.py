@@ -57,13 +57,15 @@ class Reloader:
         self._path = path
         self._clock = clock or SystemClock()
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
+        self._is_asked = False
         self._stamps: dict[Path, tuple[int, ...]] = {}
         self._keeping = EdgeLog(_log, self._clock.monotonic_s)
         agent.actions.add("reload", self._act, changes=True)
 
     def ask(self) -> None:
         """Reload soon; for a signal. What came of it is in the log and in the metrics."""
-        if self._requests.empty():  # one that waits has not read the file yet
+        if not self._is_asked:  # one that waits has not read the file yet
+            self._is_asked = True
             self._requests.put_nowait(_Request())
 
     async def run(self) -> NoReturn:
@@ -75,6 +77,7 @@ class Reloader:
             group.create_task(self._watch(), name="reload:watch")
             while True:
                 request = await self._requests.get()
+                self._is_asked = self._is_asked and request.done is not None
                 answer = await self._carry_out(request)
                 if request.done is not None and not request.done.done():
                     request.done.set_result(answer)
