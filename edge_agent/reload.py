@@ -17,7 +17,7 @@ from edge_agent.collect.context import planning_context
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.schedule import by_interval
 from edge_agent.config import AgentOptions, Problem, Source, last_good, load_source, read
-from edge_agent.config.changes import Changes, compare
+from edge_agent.config.changes import Changes, Difference, compare
 from edge_agent.config.referenced import stamps
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import ConfigError, DriverError, DriverLoadError, EdgeAgentError, PublishError
@@ -148,6 +148,9 @@ class Reloader:
             about = {"config": str(options.source), "from": running.digest, "to": options.digest}
             await self._agent.auditor.tell("config.changed", about)
             await self._keep()
+        elif changes:
+            told = {kind: list(part.changed) for kind, part in _parts(changes) if part.changed}
+            await self._agent.auditor.tell("credentials.renewed", told)
         metrics = self._agent.metrics
         metrics.reloads.labels(answer["result"]).inc()
         metrics.reload_succeeded.set(1)
@@ -243,10 +246,14 @@ def _told(problem: object) -> dict[str, Any]:
     return {"message": str(problem)}
 
 
+def _parts(changes: Changes) -> tuple[tuple[str, Difference[Any]], ...]:
+    return (("devices", changes.devices), ("publishers", changes.publishers))
+
+
 def _counted(changes: Changes) -> dict[str, object]:
     """Return fields of the log: what came, went and changed, as numbers where there may be hundreds."""
     fields: dict[str, object] = {"settings": list(changes.settings)}
-    for kind, part in (("devices", changes.devices), ("publishers", changes.publishers)):
+    for kind, part in _parts(changes):
         numbers = {"added": len(part.added), "removed": len(part.removed), "changed": len(part.changed)}
         fields |= {f"{kind}_{word}": number for word, number in numbers.items() if number}
     return fields

@@ -1,15 +1,13 @@
 """The files that a configuration names, for whoever takes them along to another machine."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from edge_agent.config.build import build_local
 from edge_agent.config.loader import load_document
 from edge_agent.config.options import LocalOptions
 from edge_agent.config.parts import take_apart
+from edge_agent.config.referenced import paths_in
 from edge_agent.config.tags import SecretsLeftOut
 from edge_agent.registry import Registry
 
@@ -58,19 +56,8 @@ def mentioned(path: Path, registry: Registry) -> Mentioned:
         tls = publisher.tls
         found += [noting.directory / name for name in (tls.ca, tls.certificate, tls.key) if name is not None]
     for _, device in parts.devices.values():
-        found.extend(_paths(device))
+        found.extend(paths_in(device))
     elsewhere = [f"{tag} {name}" for tag, name in noting.seen if tag != "!file"]
     elsewhere += [f"drivers_path {node.value}" for _, node in document.items("drivers_path")]
     gateway = parts.gateway.id if parts.gateway else ""
     return Mentioned(gateway, local, tuple(dict.fromkeys(found)), tuple(dict.fromkeys(elsewhere)))
-
-
-def _paths(value: object) -> Iterator[Path]:
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, BaseModel):
-        for _, inner in value:
-            yield from _paths(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _paths(inner)

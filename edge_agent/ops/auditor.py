@@ -93,7 +93,8 @@ class Auditor:
 
     def _last_digest(self) -> object:
         try:
-            digests = [entry.about.get("hash") for entry in self._audit.entries() if entry.act == "agent.start"]
+            key = {"agent.start": "hash", "config.changed": "to"}
+            digests = [entry.about.get(key[entry.act]) for entry in self._audit.entries() if entry.act in key]
         except AuditError:
             return None
         return digests[-1] if digests else None

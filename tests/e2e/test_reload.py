@@ -352,6 +352,7 @@ def test_a_new_password_is_taken_up_and_nothing_is_lost(folder: Path) -> None:
             until(lambda: len(received.on("/data")) > seen + 5, "readings in the second session")
             assert one.metrics()["edge_agent_connects_total"] == 1
             assert one.metrics()["edge_agent_reloads_total"] == 1
+            assert '"credentials.renewed"' in (one.state / "audit" / "audit.jsonl").read_text()
             until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= 3, "the backlog drains")
             assert one.stop() == 0
             one.environment = {}
