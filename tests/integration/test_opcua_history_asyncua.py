@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,16 @@ class _Storage(HistorySQLite):  # type: ignore[misc]  # the library has no types
         return f"{node_id.NamespaceIndex}_{node_id.Identifier}"
 
 
+@dataclass
+class Historian:
+    """Serves Counter, kept since it was 0, and Sine, kept nowhere, behind a link; ``count`` is their value."""
+
+    way: Proxy
+    count: int = 0
+
+
 @pytest.fixture
-async def way(tmp_path: Path) -> AsyncIterator[Proxy]:
-    """Serve Counter, kept since it was 0, and Sine, kept nowhere, behind a link."""
+async def historian(tmp_path: Path) -> AsyncIterator[Historian]:
     server = Server()
     server.iserver.history_manager.set_storage(_Storage(str(tmp_path / "history.db")))
     await server.init()
@@ -41,22 +49,24 @@ async def way(tmp_path: Path) -> AsyncIterator[Proxy]:
         for name in ("Counter", "Sine")
     ]
 
-    async def count() -> None:
-        for number in itertools.count(1):
+    async def count(serving: Historian) -> None:
+        for serving.count in itertools.count(1):
             for variable in (counter, sine):
-                await variable.write_value(number, ua.VariantType.Int32)
+                await variable.write_value(serving.count, ua.VariantType.Int32)
             await asyncio.sleep(PERIOD_S)
 
     async with server:
         await server.historize_node_data_change(counter, period=None)
         with proxy(server.bserver._server.sockets[0].getsockname()[1]) as link:
             async with asyncio.TaskGroup() as group:
-                counting = group.create_task(count())
-                yield link
+                serving = Historian(link)
+                counting = group.create_task(count(serving))
+                yield serving
                 counting.cancel()
 
 
-async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(way: Proxy) -> None:
+async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(historian: Historian) -> None:
+    way = historian.way
     device = Supervised(f"opc.tcp://127.0.0.1:{way.port}", sampling_interval="10ms", queue_size=1000)
 
     def told(*, historical: bool) -> list[tuple[int, int]]:
@@ -70,9 +80,9 @@ async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(way: P
 
     async with device.running():
         await eventually(lambda: device.is_fresh)
-        way.link = Link.HALF_OPEN
+        way.link, begun = Link.HALF_OPEN, historian.count
         await eventually(lambda: device.losses)
-        await asyncio.sleep(1.2 * HISTORY_VALUES * PERIOD_S)
+        await eventually(lambda: historian.count > begun + 1.1 * HISTORY_VALUES, within_s=60)
         count = len(told(historical=False))
         way.link = Link.GOOD
         await eventually(lambda: device.is_fresh)
