@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 SECONDS ?= 60
 
-.PHONY: demo test check audit bench chaos nightly build docs clean format
+.PHONY: demo test box package lock check audit bench chaos nightly build docs clean format
 
 demo: .venv/.demo
 	$(BIN)/edge-agent demo --seconds $(SECONDS)
@@ -18,6 +18,20 @@ test: .venv/.dev .build/.servers check
 chaos: .venv/.dev .build/.servers
 	$(BIN)/pytest tests -m chaos -s --durations=20 --tb=short
 	$(BIN)/pytest tests/model -m '' -k Machine --hypothesis-profile=chaos
+
+# The installed product, on a Debian that boots beside this one.
+box: .venv/.dev .build/.servers
+	$(BIN)/pytest tests -m box --durations=10 --tb=short
+
+# What is handed to a customer, into dist/.
+package: .venv/.dev
+	$(BIN)/python -m deploy.package.build
+
+# The newest libraries that pyproject.toml allows, with their hashes; the same for both architectures.
+lock: .venv/.dev
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --extra speed --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --output-file deploy/package/requirements.lock
 
 # The full scale: hours.
 nightly: .venv/.dev .build/.servers

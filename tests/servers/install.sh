@@ -19,6 +19,9 @@ need /usr/include/sqlite3.h libsqlite3-dev
 need systemd-analyze systemd
 need socat socat
 need openssl openssl
+need debootstrap debootstrap
+need systemd-nspawn systemd-container
+need lintian lintian
 need ip iproute2
 if [ -n "$missing" ]; then
     echo "installing:$missing"
