@@ -28,6 +28,9 @@ from edge_agent.ops.http import OpsServer
 from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
 from edge_agent.ops.systemd import Notifier
+from edge_agent.ops.view import Sources, View
+from edge_agent.outbox.inspect import losses
+from edge_agent.outbox.recovery import FILE_NAME as OUTBOX_FILE
 from edge_agent.outbox.store import Outbox
 from edge_agent.publish.publisher import Publisher
 from edge_agent.publish.publishers import Publishers
@@ -35,6 +38,7 @@ from edge_agent.publish.publishers import Publishers
 _log = logging.getLogger(__name__)
 
 STALLED_AFTER_S = 20.0
+SHOWN_LOSSES = 20
 _SYSTEM_CLOCK = SystemClock()
 
 
@@ -106,10 +110,11 @@ class Agent:
             server = OpsServer(
                 options.ops,
                 self.metrics.registry,
-                status=self.status,
+                view=View(self._sources(), self._clock),
                 live=self.not_live,
                 ready=self.not_ready,
                 actions=self.actions,
+                clock=self._clock,
             )
             self.notifier = notifier = Notifier.from_environment(
                 live=self.not_live, clock=self._clock, status=self.status_line
@@ -199,8 +204,9 @@ class Agent:
         if self._fleet is not None:
             await self._fleet.stop()
 
-    def status(self) -> dict[str, object]:
-        """Return the present as JSON-ready data: what ``/status`` and ``edge-agent status`` show."""
+    def head(self) -> dict[str, object]:
+        """Return everything of ``/status`` but the devices, as JSON-ready data."""
+        clock = self._clock
         return {
             "gateway": self.options.gateway,
             "name": self.options.gateway_name,
@@ -218,7 +224,7 @@ class Agent:
             "audit": self.auditor.head(),
             "outbox": self._outbox.summary() if self._outbox else None,
             "publishers": [publisher.summary() for publisher in self._running_publishers()],
-            "devices": [self._device_status(device) for device in self.options.devices],
+            "is_clock_set": clock.synced is not None if isinstance(clock, SystemClock) else None,
         }
 
     def status_line(self) -> str:
@@ -318,6 +324,17 @@ class Agent:
 
     def _running_publishers(self) -> Sequence[Publisher]:
         return () if self._publishers is None else tuple(self._publishers.values())
+
+    def _sources(self) -> Sources:
+        path = self.options.outbox.directory / OUTBOX_FILE
+        return Sources(
+            head=self.head,
+            devices=lambda: self.options.devices,
+            describe=self._device_status,
+            current=self.current,
+            code=lambda device: self.codes.device_code(device) if self.codes else None,
+            losses=lambda: losses(path, limit=SHOWN_LOSSES),
+        )
 
     def _device_status(self, options: DeviceOptions) -> dict[str, object]:
         current = self.current.get(options.id)

@@ -285,7 +285,7 @@ class OpsModel(StrictModel):
 
     http: Listen = Field(
         default="127.0.0.1:9464",
-        description="host:port of /metrics, /livez, /readyz and /status; port 0: a free one; off: none.",
+        description="host:port of the status page, /status, /metrics and health; port 0: a free one; off: none.",
     )
     control_socket: WrittenPath | None = Field(
         default=None,

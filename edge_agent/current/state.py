@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_agent.clock import Clock
-from edge_agent.model import Column, DeviceId, PointTable, ReadingBatch, is_bad
+from edge_agent.model import Column, DeviceId, PointTable, ReadingBatch, is_bad, is_good
 from edge_agent.model.quality import Quality
 
 Value = bool | int | float | str | bytes | None
@@ -72,6 +72,16 @@ class DeviceCurrent:
         if value is not None and column.data_type.word == "bool":
             value = bool(value)
         return LatestReading(value, status, batch.time_ns + offset_ns)
+
+    def count_not_good(self) -> int:
+        """Return of how many points the last reading is not Good, or not there."""
+        count = 0
+        for place in self._where:
+            if place is None:
+                count += 1
+            elif (statuses := place[1].statuses) is not None:
+                count += not is_good(statuses[place[2]])
+        return count
 
 
 class Current(Mapping[DeviceId, DeviceCurrent]):

@@ -1,4 +1,4 @@
-"""The agent's own pages: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, over TCP and a Unix socket.
+"""The agent's own pages: the status page, ``/status``, ``/metrics``, ``/livez``, ``/readyz``, by TCP and a socket.
 
 They only show. What changes something, ``POST /actions/<name>``, is there on the Unix socket alone.
 """
@@ -15,27 +15,26 @@ from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
+from edge_agent.ops.gate import Gate
 from edge_agent.ops.options import OpsOptions
+from edge_agent.ops.pages import Pages
+from edge_agent.ops.view import View
 
 _log = logging.getLogger(__name__)
 
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un holds 108 with the final zero, unix(7)
 _SOCKET_MODE = 0o660
 _SHUTDOWN_S = 1.0
+_SYSTEM_CLOCK = SystemClock()
 
 Reasons = Callable[[], list[str]]
-_INDEX = """edge-agent
-
-/status   devices, outbox and publishers, as JSON
-/metrics  for Prometheus
-/livez    200 while the tasks make progress, else 503 and the reasons
-/readyz   200 while readings can be kept, else 503 and the reasons
-"""
 
 
 class OpsServer:
@@ -43,7 +42,7 @@ class OpsServer:
 
     Args:
         registry: what ``/metrics`` exports.
-        status: body of ``/status``; what JSON has no word for is printed with ``str``.
+        view: what the status page and ``/status`` show.
         live: reasons why the agent is not alive; empty = alive.
         ready: reasons why it is not ready; empty = ready.
         actions: what may be asked for over the control socket.
@@ -58,17 +57,19 @@ class OpsServer:
         options: OpsOptions,
         registry: CollectorRegistry,
         *,
-        status: Callable[[], dict[str, object]],
+        view: View,
         live: Reasons,
         ready: Reasons,
         actions: Actions,
+        clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
         self._options = options
         self._registry = registry
-        self._status = status
+        self._view = view
         self._live = live
         self._ready = ready
         self._actions = actions
+        self._clock = clock
         self.started = asyncio.Event()
         self.address: tuple[str, int] | None = None
 
@@ -78,19 +79,38 @@ class OpsServer:
         Raises:
             EdgeAgentError: the port or the socket cannot be had; says what to do.
         """
+        pages = await asyncio.to_thread(Pages.read)
         # Two of them, so that no mistake in a handler can bring an action to the TCP listener.
-        for_all, for_owners = self._pages(), self._pages()
+        for_all, for_owners = self._for_all(pages), self._pages()
         for_owners.router.add_post("/actions/{name}", self._actions.post)
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._view.log.listening())
             await self._listen_unix(await _runner(for_owners, stack), stack)
             await self._listen_tcp(await _runner(for_all, stack))
             self.started.set()
             await asyncio.get_running_loop().create_future()
         raise AssertionError("a future that nobody knows was resolved")
 
-    def _pages(self) -> web.Application:
-        application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_get("/", self._get_index)
+    def _for_all(self, pages: Pages) -> web.Application:
+        """Return what is served over TCP: the status page, and everything behind the gate."""
+        gate = Gate(
+            self._options.http_host,
+            None,
+            uses_tls=False,
+            monotonic_s=self._clock.monotonic_s,
+            now_s=lambda: self._clock.now_ns() / 1e9,
+        )
+        application = self._pages(gate.middleware())
+        pages.add_to(application)
+        application.router.add_get("/api/overview", self._get_overview)
+        application.router.add_get("/api/losses", self._get_losses)
+        application.router.add_get("/api/devices/{device}", self._get_device)
+        application.router.add_post("/login", gate.log_in)
+        application.router.add_post("/logout", gate.log_out)
+        return application
+
+    def _pages(self, *middlewares: Middleware) -> web.Application:
+        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
         application.router.add_get("/metrics", self._get_metrics)
         application.router.add_get("/livez", _health(self._live))
         application.router.add_get("/readyz", _health(self._ready))
@@ -125,9 +145,6 @@ class OpsServer:
                 "set ops.control_socket to another path"
             ) from exc
 
-    async def _get_index(self, _request: web.Request) -> web.Response:
-        return web.Response(text=_INDEX)
-
     async def _get_metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         # On a thread: with hundreds of devices this takes tens of milliseconds.
@@ -137,7 +154,21 @@ class OpsServer:
         return response
 
     async def _get_status(self, _request: web.Request) -> web.Response:
-        return answer(self._status())
+        return _json(await self._view.status())
+
+    async def _get_overview(self, _request: web.Request) -> web.Response:
+        return _json(await self._view.overview())
+
+    async def _get_losses(self, _request: web.Request) -> web.Response:
+        return _json(await self._view.losses())
+
+    async def _get_device(self, request: web.Request) -> web.Response:
+        body = self._view.device(request.match_info["device"], request.query.get("search", ""))
+        return answer({"error": "no such device"}, status=404) if body is None else _json(body)
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 
 def _health(reasons: Reasons) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -18,6 +18,7 @@ from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, text_of
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.options import OpsOptions
 from edge_agent.testing.eventually import eventually
+from tests.servers.view import view_of
 
 
 @pytest.fixture
@@ -35,7 +36,12 @@ async def greet(arguments: dict[str, Any]) -> object:
 async def serving(path: Path, actions: Actions) -> AsyncIterator[str]:
     """Serve ``actions``; gives the address of the TCP listener."""
     server = OpsServer(
-        OpsOptions("127.0.0.1", 0, path), Metrics().registry, status=dict, live=list, ready=list, actions=actions
+        OpsOptions("127.0.0.1", 0, path),
+        Metrics().registry,
+        view=view_of(),
+        live=list,
+        ready=list,
+        actions=actions,
     )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.run())
@@ -58,7 +64,7 @@ def greeting() -> Actions:
 async def test_an_action_gets_its_arguments_and_gives_its_answer(path: Path) -> None:
     async with serving(path, greeting()):
         assert await ask(path, "greet", {"name": "机床"}) == {"greeting": "good morning, 机床"}
-        assert await asyncio.to_thread(get_status, path) == {}
+        assert await asyncio.to_thread(get_status, path) == {"devices": []}
 
 
 async def test_what_cannot_be_done_is_told_to_whoever_asked(path: Path) -> None:
