@@ -293,6 +293,25 @@ def simulate(
     raise typer.Exit(run_simulation(file, host=host, port_base=port_base, seed=seed, as_json=as_json))
 
 
+@app.command()
+def doctor(
+    config: Config,
+    *,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a support archive (tar.gz), too, without secrets."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at everything that an agent needs on this box, and say what to do; exit code 1 if anything fails.
+
+    Logs in at each broker that the running agent has no session with, writes a few KiB into the state directory.
+    """
+    from edge_agent.cli.doctor import examine
+
+    raise typer.Exit(examine(config, bundle, as_json=as_json))
+
+
 Passphrase = Annotated[
     Path | None,
     typer.Option(

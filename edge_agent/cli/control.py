@@ -30,6 +30,15 @@ def get_status(path: Path) -> dict[str, Any]:
     return _ask(path, "GET", "/status", None, TIMEOUT_S)
 
 
+def get_text(path: Path, page: str) -> str:
+    """Return another page of the agent, as it is.
+
+    Raises:
+        EdgeAgentError: as ``get_status``.
+    """
+    return _exchange(path, "GET", page, None, TIMEOUT_S)[1].decode("utf-8", "replace")
+
+
 def act(
     path: Path, name: str, arguments: Mapping[str, object] | None = None, *, timeout_s: float | None = TIMEOUT_S
 ) -> dict[str, Any]:
@@ -61,11 +70,24 @@ def socket_of(config: Path | None) -> Path:
 
 
 def _ask(path: Path, method: str, target: str, body: bytes | None, timeout_s: float | None) -> dict[str, Any]:
+    status, content = _exchange(path, method, target, body, timeout_s)
+    try:
+        answer: dict[str, Any] = json.loads(content)
+    except ValueError as exc:
+        raise NoAgentError(f"no agent answers at {path} ({exc}); is it running? see --socket") from exc
+    if status >= 400:  # noqa: PLR2004 - RFC 9110 §15.5
+        raise EdgeAgentError(answer["error"])
+    return answer
+
+
+def _exchange(
+    path: Path, method: str, target: str, body: bytes | None, timeout_s: float | None
+) -> tuple[int, bytes]:
     connection = _UnixConnection(path, timeout_s)
     try:
         connection.request(method, target, body, {SUDO_HEADER: quote(name)} if (name := sudo_user()) else {})
         with connection.getresponse() as response:
-            answer: dict[str, Any] = json.load(response)
+            return response.status, response.read()
     except PermissionError as exc:
         raise EdgeAgentError(f"{path}: not allowed; use sudo, or join the group that owns the socket") from exc
     except (OSError, HTTPException, ValueError) as exc:
@@ -73,9 +95,6 @@ def _ask(path: Path, method: str, target: str, body: bytes | None, timeout_s: fl
         raise NoAgentError(f"no agent answers at {path} ({reason}); is it running? see --socket") from exc
     finally:
         connection.close()
-    if response.status >= 400:  # noqa: PLR2004 - RFC 9110 §15.5
-        raise EdgeAgentError(answer["error"])
-    return answer
 
 
 class _UnixConnection(HTTPConnection):

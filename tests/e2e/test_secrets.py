@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def test_no_secret_is_in_any_output_and_nobody_listens_but_where_configured(
             until(lambda: received.on("/health") and received.on("/directory"), "the gateway tells of itself")
             expected = {Listener("tcp", *agent.ops.split(":")), Listener("unix", str(folder / "control.sock"))}
             assert listeners(agent.process.pid) == expected
-            outputs = dict(_outputs(agent))
+            outputs = dict(_outputs(agent)) | dict(_support(agent))
             outputs |= {f"message {one.topic}": one.payload for one in received.messages}
         finally:
             agent.stop()
@@ -221,6 +222,20 @@ def _until_all_has_failed(agent: AgentProcess) -> None:
         until(is_settled, "everything fails that can", within_s=30)
     except AssertionError:
         raise AssertionError(f"not everything failed as it should: {agent.status()}") from None
+
+
+def _support(agent: AgentProcess) -> Iterator[tuple[str, bytes]]:
+    """Yield what the doctor prints, and what it puts into an archive for strangers."""
+    file = agent.folder / "support.tar.gz"
+    words = [str(EDGE_AGENT), "doctor", str(agent.config), "--bundle", str(file)]
+    result = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert result.returncode == 1, result.stderr  # brokers that fail
+    yield "doctor", result.stdout + result.stderr
+    with tarfile.open(file) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            yield f"doctor {member.name}", content.read()
 
 
 def _outputs(agent: AgentProcess) -> Iterator[tuple[str, bytes]]:
