@@ -110,6 +110,7 @@ async def _until_stopped(agent: Agent, reloader: Reloader) -> None:
             for each in _STOP_SIGNALS:
                 loop.remove_signal_handler(each)
                 signal.signal(each, signal.SIG_DFL)  # works even if the loop is stuck
+            reloading.cancel()  # first: it must start nothing in an agent that ends
             running.cancel()
 
         for number in _STOP_SIGNALS:

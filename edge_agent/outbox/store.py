@@ -230,16 +230,14 @@ class Outbox:
     ) -> None:
         """Go on with other bounds or publishers, in the same directory; sessions of publishers that stay go on.
 
-        Raises:
-            OutboxError: the disk takes no writes at present; nothing has changed.
+        What is not on disk yet stays in memory; so it does where the file cannot be opened now: `run` mends that.
         """
-        await self.flush()
         async with self._committing:
             self._keeper.configure(options, publishers, starts_now)
             self._options, self._cache.limit_bytes = options, CACHE_COMMITS * options.commit_bytes
             self._figures.configure(options, self._clock.monotonic_s())
             self._ledger.configure(publishers)
-            with suppress(OutboxError):  # `run` opens it again
+            with suppress(OutboxError):
                 await self._go_on_with(self._on_thread(self._keeper.reopen, self._clock.now_ns()))
         self._due.set()
 
