@@ -98,11 +98,8 @@ def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
 
 def _files(parts: Parts) -> Iterator[Path]:
     """Yield the files whose content the agent uses; what is no plain file, such as a serial port, is none."""
-    for model in parts.publishers.values():
-        yield from (parts.directory / one for one in (model.tls.ca, model.tls.certificate, model.tls.key) if one)
-    for _, device in parts.devices.values():
-        for path in paths_in(device):
-            yield from files_at(path)
+    for path in parts.paths():
+        yield from files_at(path)
 
 
 def _point(model: PointModel) -> Point:

@@ -7,7 +7,6 @@ from edge_agent.config.build import build_local
 from edge_agent.config.loader import load_document
 from edge_agent.config.options import LocalOptions
 from edge_agent.config.parts import take_apart
-from edge_agent.config.referenced import paths_in
 from edge_agent.config.tags import SecretsLeftOut
 from edge_agent.registry import Registry
 
@@ -52,11 +51,7 @@ def mentioned(path: Path, registry: Registry) -> Mentioned:
     local = build_local(source, document, registry)
     parts = take_apart(document, noting.directory, registry)
     found = [noting.directory / name for tag, name in noting.seen if tag == "!file"]
-    for publisher in parts.publishers.values():
-        tls = publisher.tls
-        found += [noting.directory / name for name in (tls.ca, tls.certificate, tls.key) if name is not None]
-    for _, device in parts.devices.values():
-        found.extend(paths_in(device))
+    found.extend(parts.paths())
     elsewhere = [f"{tag} {name}" for tag, name in noting.seen if tag != "!file"]
     elsewhere += [f"drivers_path {node.value}" for _, node in document.items("drivers_path")]
     gateway = parts.gateway.id if parts.gateway else ""

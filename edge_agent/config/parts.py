@@ -1,6 +1,6 @@
 """The sections and devices of a document, each validated by its model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from edge_agent.config import wording
 from edge_agent.config.node import Document
+from edge_agent.config.referenced import paths_in
 from edge_agent.config.schema import (
     AgentModel,
     GatewayModel,
@@ -42,6 +43,15 @@ class Parts:
     ops: OpsModel | None = None
     publishers: dict[int, MqttModel] = field(default_factory=dict)
     devices: dict[int, tuple[DriverSpec, DeviceModel]] = field(default_factory=dict)
+
+    def paths(self) -> Iterator[Path]:
+        """Yield what the agent reads besides the secrets of ``!file``: certificates, keys, folders of such."""
+        for model in self.publishers.values():
+            yield from (
+                self.directory / one for one in (model.tls.ca, model.tls.certificate, model.tls.key) if one
+            )
+        for _, device in self.devices.values():
+            yield from paths_in(device)
 
 
 def take_apart(document: Document, directory: Path, registry: Registry) -> Parts:
