@@ -3,6 +3,7 @@
 import ipaddress
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,13 @@ def listeners(pid: int) -> set[Listener]:
 
 
 def _own_sockets(pid: int) -> set[str]:
-    links = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+    own = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the folder was read
+            link = str(entry.readlink())
+            if link.startswith("socket:"):
+                own.add(link.removeprefix("socket:[").removesuffix("]"))
+    return own
 
 
 def _internet(pid: int, own: set[str]) -> Iterator[Listener]:
