@@ -8,13 +8,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.clock import System
 from edge_agent.doctor.finding import Finding, fail, ok, warn
+from edge_agent.errors import OutboxError
 from edge_agent.outbox.directory import machine_name
+from edge_agent.outbox.inspect import status
 from edge_agent.outbox.options import OutboxOptions
+from edge_agent.outbox.store import FILE_NAME
 
 SYNCS = 20
 SLOW_SYNC_S, TOO_SLOW_SYNC_S = 0.1, 1.0
@@ -64,6 +68,20 @@ def state_directory(options: OutboxOptions) -> Iterator[Finding]:
     else:
         yield _sync(directory, kind, times_s)
     yield _space(options)
+    yield from _origin(directory)
+
+
+def _origin(directory: Path) -> Iterator[Finding]:
+    """Yield whether the outbox was written by this machine, as far as anybody can say."""
+    with suppress(OutboxError):
+        written_by = status(directory / FILE_NAME)["machine"]
+        if written_by and machine_name() and written_by != machine_name():
+            yield warn(
+                "outbox",
+                "it comes from another machine: a cloned or moved disk",
+                "start the agent: it begins a new epoch. Of a clone, delete drivers/*/own before, and give the "
+                "gateway an id of its own",
+            )
 
 
 def _versions() -> Finding:

@@ -78,6 +78,7 @@ def status(path: Path) -> dict[str, Any]:
         return {
             "path": str(path),
             "epoch": meta.get("epoch"),
+            "machine": meta.get("machine"),
             "created_ns": int(meta.get("created_ns", 0)),
             "schema": schema_version(database.conn, path),
             "bytes": sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists()),

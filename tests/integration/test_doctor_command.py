@@ -133,3 +133,26 @@ def test_a_running_agent_is_not_disturbed_and_the_archive_has_no_secret(folder: 
         [EDGE_AGENT, "doctor", agent.config, "--bundle", file], capture_output=True, timeout=60, check=False
     )
     assert (again.returncode, b"is there already" in again.stderr) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(subprocess.call(["unshare", "--mount", "true"]) != 0, reason="another machine-id takes root")
+def test_a_cloned_image_is_noticed_and_gets_an_epoch_of_its_own(folder: Path) -> None:
+    agent = AgentProcess(folder, "gateway: {id: gw}\npublishers: []\ndevices: []\n")
+    agent.start()
+    before = agent.status()["outbox"]["epoch"]  # type: ignore[index]
+    assert agent.stop() == 0
+    assert "outbox" not in doctor(agent)[1]
+    other = folder / "machine-id"
+    other.write_text("0123456789abcdef0123456789abcdef\n")
+    clone = ["unshare", "--mount", "sh", "-c", f'mount --bind {other} /etc/machine-id && exec "$@"', "sh"]
+    words = [*clone, str(EDGE_AGENT), "doctor", str(agent.config), "--json"]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+    (found,) = [one for one in json.loads(told)["findings"] if one["subject"] == "outbox"]
+    assert (found["standing"], "from another machine" in found["found"]) == ("warn", True)
+    agent.start(within_s=30, around=clone)
+    after, metrics = agent.status()["outbox"]["epoch"], agent.metrics()  # type: ignore[index]
+    assert agent.stop() == 0
+    assert before != after
+    assert metrics["edge_agent_outbox_new_epochs_total"] == 1
+    assert "comes from another machine" in agent.log.read_text()

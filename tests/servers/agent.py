@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,10 +68,11 @@ class AgentProcess:
         )
         self.config.write_text(places + yaml)
 
-    def start(self, within_s: float = 30.0) -> None:
-        """Start and wait until it is ready."""
+    def start(self, within_s: float = 30.0, around: Sequence[str] = ()) -> None:
+        """Start and wait until it is ready; ``around`` is a command that becomes the agent."""
         with self.log.open("ab") as sink:
-            command, environment = [str(EDGE_AGENT), "run", str(self.config)], os.environ | self.environment
+            environment = os.environ | self.environment
+            command = [*around, str(EDGE_AGENT), "run", str(self.config)]
             self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
