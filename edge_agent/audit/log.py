@@ -3,8 +3,10 @@
 Several processes write it, the agent and commands beside it, one at a time. Everything here blocks.
 """
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ MAX_OLD_FILES = 15
 _OLD = "audit-*.jsonl"
 _TAIL_BYTES = 256 * 1024
 _TOLD_BYTES = 2048
+_LOCK_TRIES, _LOCK_PAUSE_S = 100, 0.05
 _MODE, _FOLDER_MODE = 0o640, 0o750
 
 
@@ -79,8 +82,8 @@ class AuditLog:
             AuditError: it cannot be read.
         """
         try:
-            if not self._folder.is_dir():
-                return self.head or Head()
+            if not self._folder.is_dir() and self.head is None:
+                return Head()
             with self._locked() as folder:
                 tail = _Tail.of(self._path, self._old_files())
                 if self._is_shortened(tail.head):
@@ -125,7 +128,7 @@ class AuditLog:
             _give_to_owner_of(self._state, self._folder)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            _wait_for(folder)
             yield folder
         finally:
             os.close(folder)
@@ -218,6 +221,18 @@ class _Tail:
                 return cls(head, size_bytes - len(torn), torn)
         before = cls.of(older[-1], older[:-1]).head if older else Head()
         return cls(before, size_bytes - len(torn), torn)
+
+
+def _wait_for(folder: int) -> None:
+    """Whoever may read the folder may hold its lock: nobody holds the agent up with it for long."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return
+    raise OSError(errno.EBUSY, "another process holds its lock; `fuser` shows which")
 
 
 def _head_of(line: bytes) -> Head | None:

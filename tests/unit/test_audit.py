@@ -1,7 +1,9 @@
 """The audit log: what was recorded cannot be changed without showing, and a power cut is not somebody."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,6 +137,30 @@ def test_a_running_agent_notices_that_entries_are_gone(audit: AuditLog, tmp_path
     assert audit.head == judged(tmp_path).head
     assert f"audit.jsonl:3: cut off: the agent knew of entry {known}" in said(tmp_path)
     assert "audit.jsonl:3: entries 3 to 5 are missing" in said(tmp_path)
+
+
+def test_a_running_agent_notices_that_the_whole_log_is_gone(audit: AuditLog, tmp_path: Path) -> None:
+    fill(audit)
+    known = audit.head
+    shutil.rmtree(tmp_path / "audit")
+    audit.look()
+    assert f"audit.jsonl:1: cut off: the agent knew of entry {known}" in said(tmp_path)
+
+
+def test_a_lock_that_somebody_holds_holds_nobody_up_for_ever(
+    audit: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(audit)
+    monkeypatch.setattr(logs, "_LOCK_PAUSE_S", 0.0)
+    folder = os.open(tmp_path / "audit", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH)
+        with pytest.raises(AuditError, match="another process holds its lock"):
+            audit.record("later", "done", ME, {})
+    finally:
+        os.close(folder)
+    audit.record("later", "done", ME, {})
+    assert said(tmp_path) == []
 
 
 def test_every_cut_through_the_last_entry_is_mended_and_told(audit: AuditLog, tmp_path: Path) -> None:
