@@ -1,7 +1,6 @@
 """From a document to frozen options: validates every section and device, then builds what the agent runs."""
 
 import hashlib
-import ipaddress
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from edge_agent.config.source import Source
 from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel
 from edge_agent.errors import ConfigError
 from edge_agent.model import Deadband, DeviceId, GatewayId, Point, PointName, PointTable, PublisherId
-from edge_agent.ops.options import OpsOptions
+from edge_agent.ops.options import OpsOptions, is_loopback
 from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.publish.options import MqttOptions, ReplayOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry
@@ -143,7 +142,16 @@ def _ops(model: OpsModel, directory: Path) -> OpsOptions:
     host, port = parse_listen(model.http)
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/edge-agent"
     socket = model.control_socket or f"{runtime}/control.sock"
-    return OpsOptions(host, port, directory / socket, model.log_format, model.log_level)
+    return OpsOptions(
+        host,
+        port,
+        directory / socket,
+        model.log_format,
+        model.log_level,
+        token=None if model.token is None else model.token.get_secret_value(),
+        certificate=None if model.tls is None else directory / model.tls.certificate,
+        key=None if model.tls is None else directory / model.tls.key,
+    )
 
 
 def _publisher(model: MqttModel, gateway: GatewayModel, directory: Path) -> MqttOptions:
@@ -183,7 +191,7 @@ def _insecure(parts: Parts, ops: OpsModel) -> list[str]:
         if model.tls.insecure:
             found.append(f"publishers.{model.id}.tls.insecure")
         servers = [parse_server(server) for server in model.servers]
-        if model.password and any(not server.use_tls and not _is_loopback(server.host) for server in servers):
+        if model.password and any(not server.use_tls and not is_loopback(server.host) for server in servers):
             found.append(f"publishers.{model.id}.password")  # goes over the network as it is
     found.extend(
         f"devices.{model.id}.{key}"
@@ -191,16 +199,6 @@ def _insecure(parts: Parts, ops: OpsModel) -> list[str]:
         for key, value in model
         if key.startswith("insecure") and value is True
     )
-    host, port = parse_listen(ops.http)
-    if port is not None and not _is_loopback(host):
-        found.append("ops.http")
+    if ops.insecure_http:
+        found.append("ops.insecure_http")
     return found
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -113,6 +113,8 @@ _KEYS = {
     "dead_letter_bytes": "dead_letter_size",
     "http_host": "http",
     "http_port": "http",
+    "certificate": "tls.certificate",
+    "key": "tls.key",
 }
 """How the YAML calls what the options call otherwise."""
 

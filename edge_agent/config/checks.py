@@ -9,11 +9,14 @@ from edge_agent.config.exposure import exposure
 from edge_agent.config.identities import check_codes
 from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
-from edge_agent.config.schema import MqttModel, parse_server
+from edge_agent.config.schema import MqttModel, OpsModel, parse_listen, parse_server
 from edge_agent.config.shape import Location
 from edge_agent.driver import DeviceModel, DriverSpec, Shared
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.template import fill
+from edge_agent.ops.options import is_loopback
+
+MIN_TOKEN = 16
 
 
 def check(document: Document, parts: Parts) -> None:
@@ -29,6 +32,8 @@ def check(document: Document, parts: Parts) -> None:
         for place, key in _private_keys(device, ("devices", position)):
             _check_private(document, place, key)
     check_codes(document, parts)
+    if parts.ops is not None:
+        _check_ops(document, parts.ops, parts.directory)
 
 
 def check_names(document: Document) -> None:
@@ -65,6 +70,34 @@ def _check_tls(document: Document, position: int, publisher: MqttModel, director
             document.report((*at, "tls", key), f"{directory / written} is not a file")
     if tls.key is not None:
         _check_private(document, (*at, "tls", "key"), directory / tls.key)
+
+
+def _check_ops(document: Document, ops: OpsModel, directory: Path) -> None:
+    host, port = parse_listen(ops.http)
+    is_open = port is not None and not is_loopback(host)
+    missing = [key for key, value in (("token", ops.token), ("tls", ops.tls)) if value is None]
+    if is_open and missing and not ops.insecure_http:
+        message = (
+            f"{host} can be reached from other machines: set {' and '.join(f'{key}:' for key in missing)}, or "
+            "`insecure_http: true` if you accept that anybody there may read along"
+        )
+        document.report(("ops", "http"), message)
+    if ops.insecure_http and not (is_open and missing):
+        message = "nothing here is insecure, so this has no effect"
+        document.report(("ops", "insecure_http"), message, at_key=True)
+    token = "" if ops.token is None else ops.token.get_secret_value()
+    if ops.token is not None and (
+        len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token
+    ):
+        message = (
+            f"needs at least {MIN_TOKEN} characters of ASCII without spaces; `openssl rand -hex 32` makes one"
+        )
+        document.report(("ops", "token"), message)
+    for key, written in () if ops.tls is None else (("certificate", ops.tls.certificate), ("key", ops.tls.key)):
+        if not (directory / written).is_file():
+            document.report(("ops", "tls", key), f"{directory / written} is not a file")
+    if ops.tls is not None:
+        _check_private(document, ("ops", "tls", "key"), directory / ops.tls.key)
 
 
 def _check_private(document: Document, at: Location, path: Path) -> None:

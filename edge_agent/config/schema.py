@@ -280,12 +280,30 @@ class MqttModel(StrictModel):
     replay: ReplayModel = Field(default_factory=ReplayModel, description="How the backlog is sent.")
 
 
+class OpsTlsModel(StrictModel):
+    """TLS of the status page and metrics, 1.2 or newer; renewed files are taken up within a minute."""
+
+    certificate: WrittenPath = Field(description="PEM file of the certificate, with its chain.")
+    key: WrittenPath = Field(description="PEM file of its private key.")
+
+
 class OpsModel(StrictModel):
     """Where the agent can be watched and reached."""
 
     http: Listen = Field(
         default="127.0.0.1:9464",
         description="host:port of the status page, /status, /metrics and health; port 0: a free one; off: none.",
+    )
+    token: Secret | None = Field(
+        default=None,
+        description="Who knows it may look at `http`: Authorization: Bearer, or the form of the status page."
+        " At least 16 characters. /livez and /readyz answer without it, less the reasons.",
+    )
+    tls: OpsTlsModel | None = Field(default=None, description="HTTPS at `http`; default: HTTP.")
+    insecure_http: bool = Field(
+        default=False,
+        description="true: let `http` be reached from other machines without `token` or `tls`. Logged, shown,"
+        " and never for production.",
     )
     control_socket: WrittenPath | None = Field(
         default=None,

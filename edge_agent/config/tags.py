@@ -84,7 +84,7 @@ class SecretsLeftOut(Secrets):
     """Checks how a secret is named, looks none up, and gives every one the same word that opens nothing."""
 
     def _look_up(self, tag: str, argument: str) -> str:  # noqa: ARG002 - that is the point
-        return "secret-left-out"
+        return "the-secret-is-left-out"
 
 
 def _read(path: Path) -> str:

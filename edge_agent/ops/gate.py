@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -12,15 +11,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge_agent.ops.actions import answer
+from edge_agent.ops.options import is_loopback
 
 COOKIE = "edge-agent"
+SESSION_HEADER = "Edge-Agent-Session"
 SESSION_S = 12 * 3600
 MAX_FAILURES = 10
 FAILURES_WITHIN_S = 60.0
 MAX_ADDRESSES = 1024
-MAX_REQUESTS = 32
+MAX_REQUESTS = 16
 LONGEST_S = 15.0
 _HEALTH = frozenset({"/livez", "/readyz"})
+_KEPT = {"Allow", "Location", "Retry-After", "WWW-Authenticate"}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -92,12 +94,12 @@ class Gate:
         form = await request.post()
         given = form.get("token")
         if self._token is None:
-            raise web.HTTPSeeOther("/")
+            return _see("/")
         if self._is_blocked(request):
-            raise web.HTTPSeeOther("/login?wait")
+            return _see("/login?wait")
         if not isinstance(given, str) or not self._is_token(given, request):
-            raise web.HTTPSeeOther("/login?failed")
-        response = web.HTTPSeeOther("/")
+            return _see("/login?failed")
+        response = _see("/")
         response.set_cookie(
             COOKIE,
             self._session(int(self._now_s()) + SESSION_S),
@@ -106,13 +108,13 @@ class Gate:
             samesite="Strict",
             secure=self._uses_tls,
         )
-        raise response
+        return response
 
     async def log_out(self, _request: web.Request) -> web.Response:
         """``POST /logout``: take the cookie away."""
-        response = web.HTTPSeeOther("/login")
+        response = _see("/login")
         response.del_cookie(COOKIE, httponly=True, samesite="Strict", secure=self._uses_tls)
-        raise response
+        return response
 
     async def _judged(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -124,9 +126,17 @@ class Gate:
                 response = await handler(request)
                 return answer({"ok": response.status == web.HTTPOk.status_code}, status=response.status)
             self._check(request)
-            return await handler(request)
+            return self._marked(request, await handler(request))
         except web.HTTPException as exc:
-            return exc
+            # aiohttp wants it raised again, but the answer needs its headers, and is sent by the middleware.
+            response = web.Response(status=exc.status, text=exc.text)
+            response.headers.update({name: exc.headers[name] for name in _KEPT & exc.headers.keys()})
+            return response
+
+    def _marked(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        if self._has_session(request):
+            response.headers[SESSION_HEADER] = "cookie"  # the page cannot see the cookie itself
+        return response
 
     def _check(self, request: web.Request) -> None:
         """Let those in who know the token.
@@ -174,14 +184,8 @@ class Gate:
         return is_ours and self._now_s() < int(ends)
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether nobody but this machine can get at ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _see(place: str) -> web.Response:
+    return web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": place})
 
 
 def _names_loopback(written: str) -> bool:

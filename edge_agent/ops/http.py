@@ -25,6 +25,7 @@ from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
 from edge_agent.ops.gate import Gate
 from edge_agent.ops.options import OpsOptions
 from edge_agent.ops.pages import Pages
+from edge_agent.ops.server_certificate import ServerCertificate
 from edge_agent.ops.view import View
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un holds 108 with the final zero, unix(7)
 _SOCKET_MODE = 0o660
 _SHUTDOWN_S = 1.0
+RENEW_EVERY_S = 30.0
 _SYSTEM_CLOCK = SystemClock()
 
 Reasons = Callable[[], list[str]]
@@ -86,17 +88,20 @@ class OpsServer:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._view.log.listening())
             await self._listen_unix(await _runner(for_owners, stack), stack)
-            await self._listen_tcp(await _runner(for_all, stack))
+            certificate = await self._certificate()
+            await self._listen_tcp(await _runner(for_all, stack), certificate)
             self.started.set()
-            await asyncio.get_running_loop().create_future()
-        raise AssertionError("a future that nobody knows was resolved")
+            while True:
+                await self._clock.sleep(RENEW_EVERY_S)
+                if certificate is not None:
+                    await asyncio.to_thread(certificate.renew)
 
     def _for_all(self, pages: Pages) -> web.Application:
         """Return what is served over TCP: the status page, and everything behind the gate."""
         gate = Gate(
             self._options.http_host,
-            None,
-            uses_tls=False,
+            self._options.token,
+            uses_tls=self._options.certificate is not None,
             monotonic_s=self._clock.monotonic_s,
             now_s=lambda: self._clock.now_ns() / 1e9,
         )
@@ -117,11 +122,19 @@ class OpsServer:
         application.router.add_get("/status", self._get_status)
         return application
 
-    async def _listen_tcp(self, runner: web.AppRunner) -> None:
+    async def _certificate(self) -> ServerCertificate | None:
+        options = self._options
+        if options.http_port is None or options.certificate is None or options.key is None:
+            return None
+        return await asyncio.to_thread(
+            ServerCertificate, options.certificate, options.key, monotonic_s=self._clock.monotonic_s
+        )
+
+    async def _listen_tcp(self, runner: web.AppRunner, certificate: ServerCertificate | None) -> None:
         host, port = self._options.http_host, self._options.http_port
         if port is None:
             return
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=certificate.context if certificate else None)
         try:
             await site.start()
         except OSError as exc:
@@ -131,7 +144,8 @@ class OpsServer:
             ) from exc
         bound_host, bound_port = runner.addresses[-1][:2]
         self.address = (bound_host, bound_port)
-        _log.info("status and metrics", extra={"url": f"http://{_in_url(bound_host)}:{bound_port}/"})
+        scheme = "https" if certificate else "http"
+        _log.info("status and metrics", extra={"url": f"{scheme}://{_in_url(bound_host)}:{bound_port}/"})
 
     async def _listen_unix(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:
         path = self._options.control_socket

@@ -1,6 +1,7 @@
 """What the configuration says about operating the agent."""
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -14,6 +15,8 @@ class OpsOptions:
         control_socket: Unix socket for ``edge-agent status``, mode 0660.
         log_format: ``auto`` = text on a terminal, JSON otherwise.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        token: who knows it may look over TCP; None: everybody who gets there.
+        certificate, key: PEM files of the HTTPS server; None: plain HTTP.
     """
 
     http_host: str
@@ -21,3 +24,16 @@ class OpsOptions:
     control_socket: Path
     log_format: str = "auto"
     log_level: str = "info"
+    token: str | None = field(default=None, repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether nobody but this machine can get at ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -234,6 +234,34 @@ def test_a_stopped_plc_turns_bad_with_the_reason_and_a_restarted_agent_is_found_
         expect(state).to_contain_text("Offline")
 
 
+def test_a_token_is_asked_for_once(browser: Browser, folder: Path) -> None:
+    token = "5f4dcc3b5aa765d61d8327deb882cf99"  # noqa: S105 - of this test
+    yaml = "gateway: {id: gw}\npublishers: []\ndevices: []\n"
+    one_agent = AgentProcess(folder, yaml, ops_keys="token: !env TOKEN", environment={"TOKEN": token})
+    one_agent.start()
+    try:
+        with visit(browser, f"http://{one_agent.ops}", locale="en-GB", color_scheme="dark") as one:
+            page = one.page
+            expect(page).to_have_url(re.compile("/login$"))
+            assert one.violations() == []
+            page.get_by_label("Token").fill("nonsense")
+            page.get_by_role("button", name="Log in").click()
+            expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Log in").click()
+            expect(page.locator("#no-devices")).to_have_text("No device is configured.")
+            assert page.evaluate("document.cookie") == ""
+            one_agent.kill()
+            one_agent.start()
+            expect(page.locator("#link")).to_have_text("Live")
+            page.get_by_role("button", name="Log out").click()
+            expect(page).to_have_url(re.compile("/login$"))
+            page.goto(f"http://{one_agent.ops}/")
+            expect(page).to_have_url(re.compile("/login$"))
+    finally:
+        one_agent.stop()
+
+
 def test_500_devices_do_not_make_it_jerk(browser: Browser, folder: Path) -> None:
     points = ", ".join(f"{{name: p{n}, holding: {n}, type: uint16}}" for n in range(30))
     device = "  - {{id: d-{n}, driver: modbus, host: 127.0.0.1, port: {port}, points: [{points}]}}\n"

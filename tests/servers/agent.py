@@ -35,6 +35,7 @@ class AgentProcess:
         outbox: further keys of the outbox in flow style, such as ``max_size: 4MiB``.
         state: the state directory.
         environment: set for the process besides what this one has.
+        ops_keys: further keys of ops in flow style.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class AgentProcess:
         outbox: str = "",
         state: Path | None = None,
         environment: dict[str, str] | None = None,
+        ops_keys: str = "",
     ) -> None:
         self.folder = folder
         self.commit_interval = commit_interval
         self.outbox = outbox
+        self.ops_keys = ops_keys
         self.ops = f"127.0.0.1:{free_port()}"
         self.state = state or folder / "state"
         self.log = folder / "agent.log"
@@ -64,7 +67,8 @@ class AgentProcess:
         keys = f"directory: {self.state}, commit_interval: {self.commit_interval}"
         places = (
             f"outbox: {{{keys}{self.outbox and ', '}{self.outbox}}}\n"
-            f"ops: {{http: '{self.ops}', control_socket: {self.folder}/control.sock}}\n"
+            f"ops: {{http: '{self.ops}', control_socket: {self.folder}/control.sock"
+            f"{self.ops_keys and ', '}{self.ops_keys}}}\n"
         )
         self.config.write_text(places + yaml)
 

@@ -107,7 +107,7 @@ def test_servers_have_the_port_of_their_scheme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "host", "port"), [("'[::1]:0'", "::1", 0), ("off", "", None), ("10.0.0.1:80", "10.0.0.1", 80)]
+    ("written", "host", "port"), [("'[::1]:0'", "::1", 0), ("off", "", None), ("127.0.0.2:80", "127.0.0.2", 80)]
 )
 def test_http_listens_where_it_is_told(written: str, host: str, port: int | None) -> None:
     ops = load_text(f"{HEAD}{DEVICES}ops: {{http: {written}}}\n").ops
@@ -121,14 +121,14 @@ publishers:
   - {{id: far, type: mqtt, servers: ["mqtt://10.0.0.1"], username: u, password: !env P}}
   - {{id: near, type: mqtt, servers: ["mqtt://localhost"], username: u, password: !env P}}
   - {{id: any, type: mqtt, servers: ["mqtts://10.0.0.1"], tls: {{insecure: true}}}}
-ops: {{http: "0.0.0.0:9464"}}
+ops: {{http: "0.0.0.0:9464", insecure_http: true}}
 {DEVICES.replace("points", "insecure_transport: true, points")}"""
     options = load_text(text, environ={"P": "p"})
     assert options.insecure == (
         "publishers.far.password",
         "publishers.any.tls.insecure",
         "devices.press-01.insecure_transport",
-        "ops.http",
+        "ops.insecure_http",
     )
     assert [publisher.tls.verify for publisher in options.publishers] == [True, True, False]
 

@@ -97,7 +97,7 @@ def test_codes_that_appear_or_disappear_are_another_session_with_each_broker(opt
         ("directory: state", "directory: state, max_size: 1GiB", ("outbox.max_size",), ()),
         ("directory: state", "directory: state, commit_interval: 2s", ("outbox.commit_interval",), ()),
         ("outbox:", "ops: {log_level: debug}\noutbox:", ("ops.log_level",), ()),
-        ("outbox:", "ops: {http: '0.0.0.0:1'}\noutbox:", (), ("ops.http",)),
+        ("outbox:", "ops: {http: '127.0.0.3:1'}\noutbox:", (), ("ops.http",)),
         ("outbox:", "ops: {control_socket: here}\noutbox:", (), ("ops.control_socket",)),
     ],
 )

@@ -142,3 +142,27 @@ def test_codes_are_made_of_labels_and_suffixes() -> None:
     )
     assert second.suffix == "B1"
     assert [device.id for device in options.devices] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("ops", "expected"),
+    [
+        (
+            "{http: '0.0.0.0:1'}",
+            "6:13: ops.http: 0.0.0.0 can be reached from other machines: set token: and tls:, or `insecure_http: true` if you accept that anybody there may read along",
+        ),
+        (
+            "{http: 'box:1', token: !env T}",
+            "6:13: ops.http: box can be reached from other machines: set tls:, or `insecure_http: true` if you accept that anybody there may read along",
+        ),
+        ("{insecure_http: true}", "6:7: ops.insecure_http: nothing here is insecure, so this has no effect"),
+        (
+            "{token: !env SHORT}",
+            "6:14: ops.token: needs at least 16 characters of ASCII without spaces; `openssl rand -hex 32` makes one",
+        ),
+        ("{tls: {certificate: a, key: b}}", "is not a file"),
+    ],
+)
+def test_what_others_can_reach_needs_a_token_and_tls(ops: str, expected: str) -> None:
+    found = problems_of(f"{HEAD}{DEVICES}ops: {ops}\n", environ={"T": "t" * 16, "SHORT": "t" * 15})
+    assert expected in found[0]

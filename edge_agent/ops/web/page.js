@@ -17,6 +17,7 @@ let heardAt = null;
 
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(WAIT_MS) });
+  byId("logout").hidden = !answer.headers.has("edge-agent-session");
   if (answer.status === 401) location.assign("/login");
   if (answer.status === 404) return null;
   if (!answer.ok) throw new Error(String(answer.status));
@@ -95,6 +96,5 @@ byId("language").addEventListener("click", () => {
   show();
   devices.changed();
 });
-byId("logout").hidden = !document.cookie && location.protocol !== "https:";
 devices.begin();
 await watch();
