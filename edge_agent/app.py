@@ -98,9 +98,13 @@ class Agent:
         options = self.options
         self.codes = await self._open_codes(options)
         ids, starts_now = _destinations(options)
-        self._outbox = outbox = await Outbox.open(
-            options.outbox, ids, clock=self._clock, metrics=self.metrics, starts_now=starts_now
+        self.notifier = notifier = Notifier.from_environment(
+            live=self.not_live, clock=self._clock, status=self.status_line
         )
+        with notifier.patience():  # after a power cut there may be much to look through
+            self._outbox = outbox = await Outbox.open(
+                options.outbox, ids, clock=self._clock, metrics=self.metrics, starts_now=starts_now
+            )
         fleet, publishers = self._fleet, self._publishers = self._make_fleet(outbox), self._make_publishers(outbox)
         try:
             self._announce()
@@ -116,9 +120,6 @@ class Agent:
                 actions=self.actions,
                 clock=self._clock,
             )
-            self.notifier = notifier = Notifier.from_environment(
-                live=self.not_live, clock=self._clock, status=self.status_line
-            )
             async with asyncio.TaskGroup() as ground:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
@@ -129,13 +130,15 @@ class Agent:
                     ground.create_task(ClockWatch(self.metrics, self._clock).run(), name="clock")
                 await server.started.wait()
                 async with publishers.running(), fleet.running(), asyncio.TaskGroup() as service:
+                    # Before the drivers: one that sticks is the watchdog's from its first line on.
+                    service.create_task(notifier.run(), name="systemd")
                     publishers.start(options.publishers, self.codes)
                     fleet.start(options.devices)
-                    service.create_task(notifier.run(), name="systemd")
                     self.ready.set()
                     await asyncio.Event().wait()
         finally:
-            await outbox.close()
+            with notifier.patience():
+                await outbox.close()
             await self.auditor.tell("agent.stop", {})
 
     async def apply(self, options: AgentOptions, changes: Changes) -> None:

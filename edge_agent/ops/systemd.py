@@ -3,11 +3,13 @@
 Without a service manager everything here does nothing.
 """
 
+import asyncio
 import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NoReturn
 
 from edge_agent.clock import Clock
@@ -16,6 +18,8 @@ from edge_agent.edge_log import EdgeLog
 _log = logging.getLogger(__name__)
 
 _IDLE_TURN_S = 5.0
+_PATIENCE_S = 30.0
+_PATIENCE_MAX_S = 1800.0
 _UNSENT_MAX = 16
 
 
@@ -81,6 +85,24 @@ class Notifier:
     def extend_timeout(self, seconds: float) -> None:
         """Ask for ``seconds`` from now to start, stop or sign of life, while a long recovery goes on."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Ask for more time to start or stop as long as the body takes, half an hour at most."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _PATIENCE_MAX_S
+
+        def ask() -> None:
+            nonlocal timer
+            self.extend_timeout(_PATIENCE_S)
+            if loop.time() < until_s:
+                timer = loop.call_later(_PATIENCE_S / 2, ask)
+
+        timer = loop.call_soon(ask)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def run(self) -> NoReturn:
         """Task ``systemd``: say READY, then tell the status and feed the watchdog while alive, until cancelled.

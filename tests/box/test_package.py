@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.box.conftest import build
 from tests.box.root import Box, box, until
 from tests.e2e.plant import head_yaml, modbus_yaml
 from tests.servers.agent import free_port
@@ -17,21 +18,7 @@ from tests.servers.subscriber import Subscriber, subscriber
 
 pytestmark = [pytest.mark.box, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).parents[2]
 CONFIG = "etc/edge-agent/edge-agent.yaml"
-
-
-def build(out: Path, revision: int) -> Path:
-    command = [sys.executable, "-m", "deploy.package.build", "--out", str(out), "--revision", str(revision)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    (package,) = out.glob("*.deb")
-    return package
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The previous build and this one."""
-    return build(tmp_path_factory.mktemp("previous"), 1), build(tmp_path_factory.mktemp("this"), 2)
 
 
 @pytest.fixture

@@ -77,6 +77,20 @@ def test_each_step_is_told(manager: Manager) -> None:
     ]
 
 
+async def test_more_time_is_asked_for_as_long_as_something_takes(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.ops.systemd._PATIENCE_S", 0.02)
+    agent = Agent(manager.address)
+    with agent.service.patience():
+        await asyncio.sleep(0.1)
+    asked = manager.messages()
+    assert len(asked) >= 3
+    assert set(asked) == {"EXTEND_TIMEOUT_USEC=20000"}
+    await asyncio.sleep(0.05)
+    assert manager.messages() == []
+
+
 async def test_status_is_told_when_it_changes_and_only_then(manager: Manager) -> None:
     agent = Agent(manager.address)
     async with agent.running():
