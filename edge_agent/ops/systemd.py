@@ -91,6 +91,7 @@ class Notifier:
         """Ask for more time to start or stop as long as the body takes, half an hour at most."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + _PATIENCE_MAX_S
+        timer: asyncio.Handle
 
         def ask() -> None:
             nonlocal timer
