@@ -64,8 +64,8 @@ class Actions:
             arguments = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
             if name not in self._changing or self._auditor is None:
                 return answer(await action(arguments))
-            async with self._auditor.acting(f"agent.{name}", actor_of(request), arguments):
-                return answer(await action(arguments))
+            act, asker = f"agent.{name}", actor_of(request)
+            return answer(await self._auditor.carry_out(act, asker, arguments, lambda: action(arguments)))
         except web.HTTPRequestEntityTooLarge:
             return answer({"error": f"more than {MAX_BODY_BYTES} bytes of arguments"}, status=413)
         except msgspec.DecodeError as exc:

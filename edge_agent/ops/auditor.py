@@ -5,8 +5,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
@@ -67,9 +66,12 @@ class Auditor:
         if before not in {None, digest}:
             await self.tell("config.changed", {"config": str(config), "from": before, "to": digest})
 
-    @asynccontextmanager
-    async def acting(self, act: str, actor: Actor, about: Mapping[str, object]) -> AsyncIterator[None]:
-        """Record what somebody asked for before it is done, and how it ended; a cancelled one has no end.
+    async def carry_out(
+        self, act: str, actor: Actor, about: Mapping[str, object], doing: Callable[[], Awaitable[object]]
+    ) -> object:
+        """Record what somebody asked for, do it, and record how it ended; a cancelled one has no end.
+
+        An answer with ``ok: false`` is a failure, too.
 
         Raises:
             AuditError: it cannot be recorded, and is not done.
@@ -80,16 +82,19 @@ class Auditor:
             self._failed(exc)
             raise
         self._written()
-        outcome, why = "failed", {}
+        ending: dict[str, object] = {"begun": begun.seq}
+        outcome = "failed"
         try:
-            yield
-            outcome = "done"
+            told = await doing()
+            if not (isinstance(told, dict) and told.get("ok") is False):
+                outcome = "done"
         except EdgeAgentError as exc:
-            why = {"why": str(exc)[:_MAX_WHY]}
+            ending["why"] = str(exc)[:_MAX_WHY]
             raise
         finally:
             if (task := asyncio.current_task()) is None or not task.cancelling():
-                await asyncio.to_thread(self._record, act, outcome, actor, {"begun": begun.seq, **why})
+                await asyncio.to_thread(self._record, act, outcome, actor, ending)
+        return told
 
     def _last_digest(self) -> object:
         try:

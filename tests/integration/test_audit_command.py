@@ -104,6 +104,32 @@ def test_another_configuration_at_the_next_start_is_recorded(folder: Path) -> No
     ]
 
 
+@pytest.mark.slow
+def test_a_reload_that_is_refused_failed_and_one_that_is_taken_up_tells_what_it_changed(folder: Path) -> None:
+    agent = AgentProcess(folder, "gateway: {id: gw}\npublishers: []\ndevices: []\n")
+    agent.start()
+    try:
+        before = agent.status()["config"]
+        agent.write(agent.yaml.replace("devices: []", "devices: [1]"))
+        refused = edge_agent("reload", "--socket", folder / "control.sock")  # which the agent itself looks at
+        assert refused.returncode == 78
+        agent.write(agent.yaml.replace("devices: [1]", "devices: []") + "# changed\n")
+        assert edge_agent("reload", "--socket", folder / "control.sock").returncode == 0
+        after = agent.status()["config"]
+    finally:
+        assert agent.stop() == 0
+    entries = shown(agent.state)[1:-1]
+    assert [(entry["act"], entry["outcome"]) for entry in entries] == [
+        ("agent.reload", "begun"),
+        ("agent.reload", "failed"),
+        ("agent.reload", "begun"),
+        ("config.changed", "done"),
+        ("agent.reload", "done"),
+    ]
+    assert entries[3]["about"]["from"] == before["hash"]  # type: ignore[index]
+    assert entries[3]["about"]["to"] == after["hash"]  # type: ignore[index]
+
+
 def test_commands_without_the_agent_are_recorded(folder: Path) -> None:
     config, state = folder / "a.yaml", folder / "state"
     state.mkdir()
