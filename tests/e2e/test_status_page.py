@@ -1,9 +1,12 @@
 """The status page in a real browser, on a running agent with a real Modbus server and a real broker."""
 
 import json
+import os
 import re
 import socket
+import sqlite3
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +18,8 @@ from playwright.sync_api import Browser, expect
 
 from edge_agent.model.quality import Quality
 from edge_agent.outbox.rows import Reason
-from tests.servers.agent import AgentProcess, agent, free_port
+from tests.e2e.plant import until
+from tests.servers.agent import EDGE_AGENT, AgentProcess, agent, free_port
 from tests.servers.browser import Visit, chromium, visit
 from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
 from tests.servers.mosquitto import mosquitto
@@ -24,6 +28,12 @@ pytestmark = pytest.mark.slow
 HOSTILE = """<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>"""
 WEB = Path(__file__).parents[2] / "edge_agent" / "ops" / "web"
 SIZES = {"phone": (390, 844), "small phone": (360, 640), "panel": (1024, 600), "desktop": (1440, 900)}
+LOSS = """
+    INSERT INTO loss (device, class, publisher, epoch, row_first, row_last, rows, readings, t_first, t_last,
+                      reason, noted_ns, is_reported, points)
+    VALUES (?, 'trend', '*', 'e', 1, 9, 9, 1234, 1790000000000000000, 1790000060000000000, 'full',
+            1790000090000000000, 1, '')
+"""
 DEVICE = """\
   - id: {id}
     name: {name}
@@ -232,6 +242,50 @@ def test_a_stopped_plc_turns_bad_with_the_reason_and_a_restarted_agent_is_found_
         one_plant.agent.start()
         expect(link).to_have_text("Live")
         expect(state).to_contain_text("Offline")
+
+
+def test_what_needs_attention_and_what_is_lost_is_told(browser: Browser, folder: Path) -> None:
+    tls = "tls: {insecure: true}"
+    yaml = (
+        "gateway: {id: gw}\ndevices: []\n"
+        f'publishers: [{{id: cloud, type: mqtt, servers: ["mqtts://127.0.0.1:{free_port()}"], {tls}}}]\n'
+    )
+    with agent(folder, yaml) as one_agent:
+        until((one_agent.state / "last-good.json").exists, "the last good configuration is kept")
+        one_agent.stop()
+        with sqlite3.connect(one_agent.state / "outbox.db") as ledger:
+            ledger.execute(LOSS, (HOSTILE,))
+        ledger.close()
+        one_agent.config.write_text("devices: [\n")
+        command = [str(EDGE_AGENT), "run", str(one_agent.config), "--last-good"]
+        with one_agent.log.open("ab") as log:
+            one_agent.process = subprocess.Popen(
+                command, stderr=log, env=os.environ | {"STATE_DIRECTORY": str(one_agent.state)}
+            )
+        until(lambda: is_ready(one_agent), "the last good configuration runs")
+        with visit(browser, f"http://{one_agent.ops}", locale="en-GB") as one:
+            warnings = one.page.locator("#warning-list li")
+            expect(warnings.first).to_contain_text(
+                "The configuration file is broken; the last good configuration runs"
+            )
+            expect(warnings.last).to_have_text("Insecure setting: publishers.cloud.tls.insecure")
+            lost = one.page.locator("#losses td")
+            expect(lost.nth(1)).to_have_text(HOSTILE)
+            expect(lost.nth(2)).to_have_text("outbox full, the oldest gave way")
+            expect(lost.nth(3)).to_have_text("1,234")
+            expect(lost.nth(5)).to_have_text("all")
+            expect(one.page.locator("#publishers")).to_contain_text("Not connected: ")
+            expect(one.page.locator("#figures")).to_contain_text("not connected")
+            assert one.violations() == []
+            assert one.overflow() <= 0
+            assert one.complaints == []
+
+
+def is_ready(one_agent: AgentProcess) -> bool:
+    try:
+        return bool(one_agent.status())
+    except OSError:
+        return False
 
 
 def test_a_token_is_asked_for_once(browser: Browser, folder: Path) -> None:
