@@ -7,6 +7,7 @@ import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,10 +25,10 @@ from tests.servers.opcua.certificates import Pair, make_certificate
 from tests.servers.opcua_server import URI, opcua_server
 from tests.servers.subscriber import subscriber
 
-GOOD, BAD, AWAY, CNC, LATHE, FILED = (
-    Canary(name) for name in ("broker", "wrong", "away", "OPC UA", "lathe", "file")
+GOOD, BAD, AWAY, CNC, LATHE, FILED, TOKEN = (
+    Canary(name) for name in ("broker", "wrong", "away", "OPC UA", "lathe", "file", "token")
 )
-CANARIES = (GOOD, BAD, AWAY, CNC, LATHE, FILED)
+CANARIES = (GOOD, BAD, AWAY, CNC, LATHE, FILED, TOKEN)
 
 # A driver with a bug that prints everything it can get at.
 LEAKY = """
@@ -135,6 +136,7 @@ def test_no_secret_is_in_any_output_and_nobody_listens_but_where_configured(
 ) -> None:
     for name, canary in (("GOOD", GOOD), ("BAD", BAD), ("LATHE", LATHE)):
         monkeypatch.setenv(name, canary.secret)
+    monkeypatch.setenv("TOKEN", TOKEN.word)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
     own, server = make_certificate("urn:edge-agent:gw-01"), make_certificate(URI, key=2)
     certificate, key = server.write(folder, "server")
@@ -150,7 +152,10 @@ def test_no_secret_is_in_any_output_and_nobody_listens_but_where_configured(
     ):
         ports = {"broker": broker.port, "modbus": plc.port, "opcua": cnc.port, "nobody": nobody}
         agent = AgentProcess(folder, YAML.format(**ports))
-        agent.config.write_text(agent.config.read_text().replace("ops: {", "ops: {log_level: debug, "))
+        agent.config.write_text(
+            agent.config.read_text().replace("ops: {", "ops: {log_level: debug, token: !env TOKEN, ")
+        )
+        agent.token = TOKEN.word
         agent.start()
         try:
             assert agent.process
@@ -240,12 +245,14 @@ def _support(agent: AgentProcess) -> Iterator[tuple[str, bytes]]:
 
 def _outputs(agent: AgentProcess) -> Iterator[tuple[str, bytes]]:
     """Yield every page and what every command prints that looks at this agent."""
-    for page in ("", "status", "metrics", "livez", "readyz", "nothing"):
+    for token, page in product(("", "wrong", agent.token), ("", "status", "metrics", "livez", "login", "nothing")):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"http://{agent.ops}/{page}", headers=headers)
         try:
-            with urllib.request.urlopen(f"http://{agent.ops}/{page}", timeout=10) as reply:
-                yield f"page /{page}", reply.read()
+            with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - http
+                yield f"page /{page} {token[:5]}", str(reply.headers).encode() + reply.read()
         except urllib.error.HTTPError as refused:
-            yield f"page /{page}", refused.read()
+            yield f"page /{page} {token[:5]}", str(refused.headers).encode() + refused.read()
     config = agent.config
     commands: list[tuple[object, ...]] = [
         ("check", config),

@@ -60,6 +60,7 @@ class AgentProcess:
         self.write(yaml)
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = dict(environment or {})
+        self.token = ""
 
     def write(self, yaml: str) -> None:
         """Write the configuration ``yaml``; where to keep state and where to be watched is added here."""
@@ -116,7 +117,9 @@ class AgentProcess:
         return sums
 
     def _get(self, page: str) -> str:
-        with urllib.request.urlopen(f"http://{self.ops}/{page}", timeout=10) as reply:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(f"http://{self.ops}/{page}", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - as above
             text: str = reply.read().decode()
             return text
 

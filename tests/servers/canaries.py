@@ -9,6 +9,8 @@ from urllib.parse import quote
 class Canary:
     """One secret: ``secret`` is what is configured; its middle survives quoting and escaping.
 
+    ``word`` is one for where only ASCII letters may be.
+
     Args:
         name: of the place that holds it; tells the canaries apart.
     """
@@ -16,6 +18,7 @@ class Canary:
     def __init__(self, name: str) -> None:
         core = f"canary{binascii.crc32(name.encode()):08x}q"
         self.name = name
+        self.word = core * 2
         self.secret = f'"{core}/+ä'
         self._needles = {core.encode()}
         for text in (core, self.secret):
