@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -68,11 +69,13 @@ class Gate:
 
         @web.middleware
         async def pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if self._places.locked():
+            # Health is told whatever others do: who is asked for it may restart what does not answer.
+            places = nullcontext() if request.path in _HEALTH else self._places
+            if places is self._places and self._places.locked():
                 response: web.StreamResponse = answer({"error": "too many requests at a time"}, status=503)
                 response.headers.update(_HEADERS)
                 return response
-            async with self._places:
+            async with places:
                 try:
                     async with asyncio.timeout(LONGEST_S):
                         response = await self._judged(request, handler)

@@ -234,6 +234,7 @@ async def test_who_does_not_read_loses_the_connection_and_others_get_their_turn(
 
             async def is_served_again() -> bool:
                 statuses.add(await status_of(client, f"{url}/login"))
+                assert await status_of(client, f"{url}/readyz") == 200
                 return 503 in statuses and 200 in statuses
 
             async with asyncio.timeout(10):
