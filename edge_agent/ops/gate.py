@@ -21,6 +21,7 @@ MAX_FAILURES = 10
 FAILURES_WITHIN_S = 60.0
 MAX_ADDRESSES = 1024
 MAX_REQUESTS = 16
+MAX_CONNECTIONS = 128
 LONGEST_S = 15.0
 _HEALTH = frozenset({"/livez", "/readyz"})
 _KEPT = {"Allow", "Location", "Retry-After", "WWW-Authenticate"}
@@ -185,6 +186,22 @@ class Gate:
             return False
         is_ours = hmac.compare_digest(given.encode(errors="replace"), self._session(int(ends)).encode())
         return is_ours and self._now_s() < int(ends)
+
+
+def bounded(server: web.Server) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection of ``server``; beyond the bound the oldest give way.
+
+    A connection that asks for nothing costs a descriptor, and devices need them too.
+    """
+
+    def accept() -> asyncio.Protocol:
+        connections = server.connections
+        for oldest in connections[: max(0, len(connections) - MAX_CONNECTIONS + 1)]:
+            if oldest.transport is not None:
+                oldest.transport.abort()
+        return server()
+
+    return accept
 
 
 def _see(place: str) -> web.Response:

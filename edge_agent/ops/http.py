@@ -22,7 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
-from edge_agent.ops.gate import Gate
+from edge_agent.ops.gate import Gate, bounded
 from edge_agent.ops.options import OpsOptions
 from edge_agent.ops.pages import Pages
 from edge_agent.ops.server_certificate import ServerCertificate
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un holds 108 with the final zero, unix(7)
 _SOCKET_MODE = 0o660
 _SHUTDOWN_S = 1.0
+_HANDSHAKE_S = 10.0
 RENEW_EVERY_S = 30.0
 _SYSTEM_CLOCK = SystemClock()
 
@@ -89,7 +90,7 @@ class OpsServer:
             stack.enter_context(self._view.log.listening())
             await self._listen_unix(await _runner(for_owners, stack), stack)
             certificate = await self._certificate()
-            await self._listen_tcp(await _runner(for_all, stack), certificate)
+            await self._listen_tcp(await _runner(for_all, stack), certificate, stack)
             self.started.set()
             while True:
                 await self._clock.sleep(RENEW_EVERY_S)
@@ -130,19 +131,29 @@ class OpsServer:
             ServerCertificate, options.certificate, options.key, monotonic_s=self._clock.monotonic_s
         )
 
-    async def _listen_tcp(self, runner: web.AppRunner, certificate: ServerCertificate | None) -> None:
+    async def _listen_tcp(
+        self, runner: web.AppRunner, certificate: ServerCertificate | None, stack: AsyncExitStack
+    ) -> None:
         host, port = self._options.http_host, self._options.http_port
         if port is None:
             return
-        site = web.TCPSite(runner, host, port, ssl_context=certificate.context if certificate else None)
+        if runner.server is None:
+            raise RuntimeError("the runner was not set up")
         try:
-            await site.start()
+            listener = await asyncio.get_running_loop().create_server(
+                bounded(runner.server),
+                host,
+                port,
+                ssl=certificate.context if certificate else None,
+                ssl_handshake_timeout=_HANDSHAKE_S if certificate else None,
+            )
         except OSError as exc:
             raise EdgeAgentError(
                 f"cannot serve status and metrics on {host}:{port}: {_cause(exc)}; "
                 "set ops.http to another address, or to a port of 0 for any free one"
             ) from exc
-        bound_host, bound_port = runner.addresses[-1][:2]
+        stack.callback(listener.close)
+        bound_host, bound_port = listener.sockets[-1].getsockname()[:2]
         self.address = (bound_host, bound_port)
         scheme = "https" if certificate else "http"
         _log.info("status and metrics", extra={"url": f"{scheme}://{_in_url(bound_host)}:{bound_port}/"})

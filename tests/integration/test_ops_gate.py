@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.metrics import Metrics
 from edge_agent.ops import gate
 from edge_agent.ops.actions import Actions
-from edge_agent.ops.gate import COOKIE, MAX_FAILURES, MAX_REQUESTS, SESSION_S, Gate
+from edge_agent.ops.gate import COOKIE, MAX_CONNECTIONS, MAX_FAILURES, MAX_REQUESTS, SESSION_S, Gate
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.options import OpsOptions
 from edge_agent.ops.server_certificate import ServerCertificate
@@ -243,3 +243,21 @@ async def test_who_does_not_read_loses_the_connection_and_others_get_their_turn(
         finally:
             for sock in lazy:
                 sock.close()
+
+
+async def test_connections_that_ask_for_nothing_give_way_to_new_ones(
+    folder: Path, client: aiohttp.ClientSession
+) -> None:
+    async with served(folder) as url, AsyncExitStack() as stack:
+        where = ("127.0.0.1", int(url.rpartition(":")[2]))
+        idle = []
+        for _ in range(MAX_CONNECTIONS + 20):
+            reader, writer = await asyncio.open_connection(*where)
+            stack.callback(writer.close)
+            idle.append(reader)
+            assert await status_of(client, f"{url}/status") == 200
+        async with asyncio.timeout(5):
+            for reader in idle[:20]:
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        assert not idle[-1].at_eof()
