@@ -81,8 +81,8 @@ def make_folder(folder: Path) -> None:
 
 def _give_to_owner_of(folder: Path, target: Path | int) -> None:
     """What root writes beside the agent must belong to the agent."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
+    owner = folder.stat()
+    if os.geteuid() == 0 != owner.st_uid:
         os.chown(target, owner.st_uid, owner.st_gid)
 
 

@@ -254,6 +254,6 @@ def _write_all(file: int, content: bytes, at_bytes: int) -> None:
 
 def _give_to_owner_of(folder: Path, file: "int | Path") -> None:
     """What an administrator writes as root stays the agent's."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
+    owner = folder.stat()
+    if os.geteuid() == 0 != owner.st_uid:
         os.chown(file, owner.st_uid, owner.st_gid)

@@ -108,8 +108,8 @@ def _private(name: str, flags: int) -> int:
 def _own(handle: int, directory: Path) -> None:
     """Set the mode whatever the umask is; what an administrator writes as root stays the agent's."""
     os.fchmod(handle, _MODE)
-    if os.geteuid() == 0:
-        owner = directory.stat()
+    owner = directory.stat()
+    if os.geteuid() == 0 != owner.st_uid:
         os.fchown(handle, owner.st_uid, owner.st_gid)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 EDGE_AGENT = Path(sys.executable).with_name("edge-agent")
+UNDER = os.environ.get("EDGE_AGENT_UNDER", "").split()
+"""What starts the agent instead of the shell, such as tests.servers.confined."""
 
 
 def free_port() -> int:
@@ -77,7 +79,7 @@ class AgentProcess:
         """Start and wait until it is ready; ``around`` is a command that becomes the agent."""
         with self.log.open("ab") as sink:
             environment = os.environ | self.environment
-            command = [*around, str(EDGE_AGENT), "run", str(self.config)]
+            command = [*UNDER, *around, str(EDGE_AGENT), "run", str(self.config)]
             self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
@@ -87,6 +89,7 @@ class AgentProcess:
             except OSError:
                 time.sleep(0.05)
             else:
+                assert not UNDER or "Seccomp:\t2" in Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
                 return
         raise AssertionError(f"not ready within {within_s} s: {self.log.read_text()}")
 
