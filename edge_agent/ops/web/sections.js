@@ -95,7 +95,7 @@ export function showLog(records) {
     put(element.children[0], clock(record.time_ms));
     put(element.children[1], text(`level_${record.level}`));
     const fields = Object.entries(record.fields).map(([name, word]) => `${name}=${word}`);
-    put(element.children[2], [record.message, ...fields].join("  "));
+    put(element.children[2], [record.message, ...fields].join(" · "));
     element.children[2].lang = "en";
   });
 }
