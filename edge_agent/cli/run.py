@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import typer
+from prometheus_client import ProcessCollector
 
 from edge_agent.app import Agent
 from edge_agent.cli.exits import ExitCode, exit_code, lines
@@ -79,6 +80,7 @@ def _first_problem(error: EdgeAgentError) -> str:
 
 async def _run(options: AgentOptions, config: Path, problem: str) -> None:
     agent = Agent(options, why_last_good=problem)
+    ProcessCollector(registry=agent.metrics.registry)
     await _until_stopped(agent, Reloader(agent, config))
 
 

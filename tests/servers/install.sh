@@ -23,6 +23,7 @@ need debootstrap debootstrap
 need systemd-nspawn systemd-container
 need lintian lintian
 need ip iproute2
+need promtool prometheus
 need /usr/bin/chromium chromium
 need /usr/share/fonts/truetype/wqy/wqy-zenhei.ttc fonts-wqy-zenhei
 if [ -n "$missing" ]; then
