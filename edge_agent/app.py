@@ -120,6 +120,7 @@ class Agent:
                 actions=self.actions,
                 clock=self._clock,
             )
+            await self._expiries.watch(options.watched)
             async with asyncio.TaskGroup() as ground:
                 ground.create_task(outbox.run(), name="outbox")
                 ground.create_task(server.run(), name="ops")
@@ -175,6 +176,7 @@ class Agent:
         if is_outbox_touched:
             await outbox.reconfigure(options.outbox, *_destinations(options))
         self._take_up(options, codes)
+        await self._expiries.watch(options.watched)
         for device in changes.devices.removed:
             fleet.forget(device)
         for gone in changes.publishers.removed:

@@ -8,7 +8,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+_PEM = b"-----BEGIN CERTIFICATE-----"
+
+
+def certificates_in(file: Path) -> "list[x509.Certificate]":
+    """Return the certificates in a PEM or DER file, none if it holds something else.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    from cryptography import x509  # noqa: PLC0415 - heavy, and most agents have no certificate
+
+    content = file.read_bytes()
+    try:
+        if _PEM in content:
+            return x509.load_pem_x509_certificates(content)
+        return [x509.load_der_x509_certificate(content)] if content[:1] == b"\x30" else []  # X.690: a sequence
+    except ValueError:
+        return []
 
 
 class CertificateStanding(StrEnum):

@@ -86,7 +86,7 @@ class Metrics:
         self.last_reading = gauge("last_reading_timestamp_seconds", "Time of the last reading.", device)
         self.certificate_expires = gauge(
             "certificate_expires_timestamp_seconds",
-            "End of the validity of a certificate that the device depends on: own, server or user.",
+            "End of the validity of a certificate: a device's own, server or user; without a device, the file's.",
             ["device", "certificate"],
         )
         self.exchange_seconds = histogram("exchange_seconds", "Duration of one answered exchange.", protocol)

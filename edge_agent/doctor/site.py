@@ -14,6 +14,7 @@ from cryptography import x509
 from pydantic import BaseModel
 
 from edge_agent import __version__
+from edge_agent.certificates import certificates_in
 from edge_agent.collect.expiry import WARN_DAYS
 from edge_agent.config import AgentOptions
 from edge_agent.doctor.finding import Finding, fail, ok, warn
@@ -49,14 +50,9 @@ def certificates(paths: Iterable[Path]) -> Iterator[Finding]:
     """Yield until when each certificate in these files is valid; files that hold none are passed over."""
     for path in paths:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            with suppress(OSError, ValueError):
-                content = file.read_bytes()
-                found = (
-                    x509.load_pem_x509_certificates(content)
-                    if b"-----BEGIN CERTIFICATE-----" in content
-                    else [x509.load_der_x509_certificate(content)]
-                )
-                yield _certificate(file, min(found, key=lambda one: one.not_valid_after_utc))
+            with suppress(OSError):
+                if found := certificates_in(file):
+                    yield _certificate(file, min(found, key=lambda one: one.not_valid_after_utc))
 
 
 def _certificate(file: Path, certificate: x509.Certificate) -> Finding:

@@ -1,6 +1,9 @@
 import logging
+from pathlib import Path
 
 import pytest
+import trustme
+from cryptography import x509
 
 from edge_agent.collect.expiry import DAY_NS, LOOK_EVERY_S, WARN_DAYS, Expiries
 from edge_agent.errors import EdgeAgentError
@@ -20,6 +23,24 @@ def test_what_a_driver_tells_is_a_metric_and_silent_while_it_is_far(caplog: pyte
     told = metrics.registry.get_sample_value("edge_agent_certificate_expires_timestamp_seconds", labels)
     assert told == pytest.approx(end_ns / 1e9)
     assert caplog.records == []
+
+
+async def test_the_files_of_the_configuration_are_told_of_until_they_are_none_of_it(tmp_path: Path) -> None:
+    metrics, authority = Metrics(), trustme.CA()
+    pair = authority.issue_cert("broker")
+    certificate, other = tmp_path / "own.pem", tmp_path / "password"
+    pair.cert_chain_pems[0].write_to_path(certificate)
+    other.write_text("s3cret")
+    expiries = Expiries(metrics, FakeClock())
+    name = "edge_agent_certificate_expires_timestamp_seconds"
+    labels = {"device": "", "certificate": str(certificate)}
+    await expiries.watch([certificate, other, tmp_path / "gone"])
+    ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    assert metrics.registry.get_sample_value(name, labels) == ends.timestamp()
+    expiries.forget(CNC)
+    assert metrics.registry.get_sample_value(name, labels) is not None
+    await expiries.watch([other])
+    assert metrics.registry.get_sample_value(name, labels) is None
 
 
 async def test_a_session_that_goes_on_is_warned_as_the_end_comes_near_and_told_when_it_is_past(
