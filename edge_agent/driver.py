@@ -205,7 +205,7 @@ class Remarking(Protocol):
 
     @property
     def remarks(self) -> Sequence[str]:
-        """Sentences for people: each is logged once, and shown as long as the session lives."""
+        """Sentences for people: each is logged once, the first 50 of a device; shown while the session lives."""
         ...
 
 

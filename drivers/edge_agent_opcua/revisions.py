@@ -7,6 +7,10 @@ from edge_agent_opcua.plan import Item
 
 TOLERANCE = 1.01
 MAX_NAMED = 5
+CLOCKS_APART_S = (2, 10, 60, 600)  # the first is more than an answer takes
+HOURS_FROM_S = 1800  # a clock of another time zone is best told in hours
+HOUR_S = 3600
+DAYS_FROM_S = 86_400 - HOURS_FROM_S
 
 
 class Revisions:
@@ -72,3 +76,22 @@ class Revisions:
             who = f"{', '.join(names[:MAX_NAMED])}{more}"
             told.append(f"{sentence} ({text}): {who}" if text else f"{sentence}: {who}")
         return told
+
+
+def clocks_apart(ahead_s: float) -> tuple[str, ...]:
+    """Return a sentence if the server's clock is far ahead of ours (``ahead_s``; negative: behind), or nothing.
+
+    It is coarse, so that a clock that drifts is not told of anew in each session.
+    """
+    apart_s = abs(ahead_s)
+    passed = [step_s for step_s in CLOCKS_APART_S if apart_s > step_s]
+    if not passed:
+        return ()
+    if apart_s >= DAYS_FROM_S:
+        about = "a day or more"
+    elif apart_s >= HOURS_FROM_S:
+        about = f"about {max(1, round(apart_s / HOUR_S))} h"
+    else:
+        about = f"more than {format_duration(passed[-1])}"
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    return (f"the server's clock is {about} {direction} ours; its readings carry its times",)

@@ -38,13 +38,12 @@ from edge_agent_opcua.profiles import excess
 from edge_agent_opcua.responses import Notification
 from edge_agent_opcua.resumption import Past, Resumption
 from edge_agent_opcua.retries import NEVER, Retries
-from edge_agent_opcua.revisions import Revisions
+from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscription import Subscription
 from edge_agent_opcua.translation import one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields, value_of
 
-CLOCKS_APART_S = 2.0  # more than an answer takes
 CYCLES = 3  # publications and samples that a change may take before it counts as not reported
 
 
@@ -186,11 +185,7 @@ class OpcUaSession:
         """See ``edge_agent.driver.Remarking``."""
         items = sum(len(publishing.items) for publishing in self._wanted)
         told = excess(self._services.profile, items, samples_per_s(self._wanted))
-        ahead_s = self._services.ahead_ns / 1e9
-        if abs(ahead_s) > CLOCKS_APART_S:
-            apart = f"the server's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
-            told += (f"{apart}; its readings carry its times",)
-        return *told, *self._revisions.remarks()
+        return *told, *clocks_apart(self._services.ahead_ns / 1e9), *self._revisions.remarks()
 
     async def renew_channel(self) -> None:
         """Renew the channel's token, if it is time; a request that is not the session's own comes after this.

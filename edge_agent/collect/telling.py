@@ -13,6 +13,7 @@ from edge_agent.model import LossReason, Lost, PointTable, ReadingBatch, is_good
 
 _log = logging.getLogger("edge_agent.collect.supervisor")
 NAMED_IN_LOG = 5
+MAX_REMARKS_LOGGED = 50  # of one device; one that says something else each time is not worth more of the log
 
 Lose = Callable[[PointTable, Lost], None]
 """Takes note of what a device lost, for a gap record."""
@@ -43,14 +44,17 @@ class Telling:
         return len(self._rejected)
 
     def connected(self, session: Session) -> None:
-        """Show what the device does otherwise than asked, and log each remark once."""
+        """Show what the device does otherwise than asked, and log each remark once, the first few of a device."""
         self._rejected.clear()
         self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
         for remark in self._current.remarks:
-            if remark not in self._told:
+            if remark not in self._told and len(self._told) < MAX_REMARKS_LOGGED:
                 self._told.add(remark)
                 about = {"device": self._options.id, "remark": remark}
                 _log.warning("the device does not do as asked", extra=about)
+                if len(self._told) == MAX_REMARKS_LOGGED:
+                    more = "more that the device does otherwise than asked is shown by `edge-agent devices` alone"
+                    _log.warning(more, extra={"device": self._options.id, "remarks": MAX_REMARKS_LOGGED})
 
     def reported(self, batch: ReadingBatch) -> None:
         """Take note of what the device refuses and of what it refuses no longer."""

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.plan import Item
 from edge_agent_opcua.profiles import PROFILES, detect, excess
-from edge_agent_opcua.revisions import Revisions
+from edge_agent_opcua.revisions import Revisions, clocks_apart
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,29 @@ def test_more_than_a_model_takes_is_told() -> None:
         "501 samples a second are asked for; such a server takes 500: write longer sampling intervals",
     )
     assert excess(PROFILES["s7-1200"], 1000, 1e6) == excess(PROFILES["standard"], 10**6, 1e6) == ()
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "about"),
+    [
+        (2.1, "more than 2s ahead of"),
+        (-10, "more than 2s behind"),
+        (-10.1, "more than 10s behind"),
+        (61, "more than 1min ahead of"),
+        (601, "more than 10min ahead of"),
+        (1799, "more than 10min ahead of"),
+        (1800, "about 1 h ahead of"),
+        (-28_799, "about 8 h behind"),
+        (28_801, "about 8 h ahead of"),
+        (84_599, "about 23 h ahead of"),
+        (84_600, "a day or more ahead of"),
+        (-1e9, "a day or more behind"),
+    ],
+)
+def test_clocks_that_differ_are_told_coarsely(ahead_s: float, about: str) -> None:
+    assert clocks_apart(ahead_s) == (f"the server's clock is {about} ours; its readings carry its times",)
+
+
+@pytest.mark.parametrize("ahead_s", [0, 2, -2])
+def test_clocks_that_an_answer_may_take_apart_are_not_told_of(ahead_s: float) -> None:
+    assert clocks_apart(ahead_s) == ()

@@ -487,7 +487,7 @@ def test_of_the_ways_that_a_server_takes_a_password_the_safest_is_taken() -> Non
 
 @pytest.mark.parametrize(
     ("behind_s", "told"),
-    [(0, ()), (1, ()), (3600, ("the server's clock is 3600 s behind ours; its readings carry its times",))],
+    [(0, ()), (1, ()), (3600, ("the server's clock is about 1 h behind ours; its readings carry its times",))],
 )
 async def test_a_server_whose_clock_is_wrong_is_told(behind_s: int, told: tuple[str, ...]) -> None:
     server, clock = FakeServer(), FakeClock()

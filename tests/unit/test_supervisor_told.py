@@ -5,6 +5,7 @@ from array import array
 
 import pytest
 
+from edge_agent.collect.telling import MAX_REMARKS_LOGGED
 from edge_agent.current import DevicePhase
 from edge_agent.driver import Emit
 from edge_agent.model import Column, DataType, LossReason, Lost, Quality, ReadingBatch
@@ -28,6 +29,29 @@ async def test_what_a_device_does_otherwise_than_asked_is_logged_once_and_shown_
     assert shown == [Obstinate.remarks, (), Obstinate.remarks]
     told = [record.__dict__["remark"] for record in caplog.records if "not do as asked" in record.getMessage()]
     assert told == list(Obstinate.remarks)
+
+
+class Fickle(Plant):
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return (f"its clock is {self.connects} s behind",)
+
+
+async def test_a_device_that_says_something_else_each_time_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(Fickle())
+    async with bench.running():
+        while bench.plant.connects < MAX_REMARKS_LOGGED + 3:
+            for is_up in (False, True):
+                bench.plant.is_up = is_up
+                await bench.clock.advance(300)
+        last = bench.plant.connects
+        assert bench.current.remarks == (f"its clock is {last} s behind",)
+    told = [record.getMessage() for record in caplog.records if "otherwise than asked" in record.getMessage()]
+    remarks = [record.__dict__["remark"] for record in caplog.records if "not do as asked" in record.getMessage()]
+    assert len(remarks) == len(set(remarks)) == MAX_REMARKS_LOGGED
+    assert told == ["more that the device does otherwise than asked is shown by `edge-agent devices` alone"]
 
 
 class Leaky(Plant):
