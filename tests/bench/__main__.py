@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import load, modbus, opcua, outbox, profile
+from tests.bench import load, modbus, opcua, outbox, profile, scrape
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
@@ -31,7 +31,7 @@ def main() -> int:
         "--profile", action="store_true", help="print where the agent's CPU goes (sampled; costs some of it)"
     )
     arguments = parser.parse_args()
-    known = [*(one.name for one in (*modbus.SCENARIOS, *opcua.SCENARIOS)), "outbox"]
+    known = [*(one.name for one in (*modbus.SCENARIOS, *opcua.SCENARIOS)), "outbox", "scrape"]
     chosen = arguments.scenarios or known
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
@@ -65,6 +65,8 @@ def main() -> int:
 def _run(name: str, seconds: float, rows: list[list[str]] | None) -> tuple[list[str], list[str]]:
     if name == "outbox":
         return outbox.HEADER, outbox.run()
+    if name == "scrape":
+        return scrape.HEADER, scrape.run()
     for known in opcua.SCENARIOS:
         if known.name == name:
             return load.HEADER, opcua.run(known, seconds, rows).row()

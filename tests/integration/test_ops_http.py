@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from edge_agent.errors import EdgeAgentError
@@ -68,24 +67,16 @@ class Served:
         return str(caught.value)
 
 
-async def test_metrics_are_prometheus_text_by_default_and_openmetrics_if_asked_for(run_dir: Path) -> None:
+async def test_metrics_are_in_the_text_format_of_prometheus(run_dir: Path) -> None:
     served = Served(run_dir)
     served.metrics.readings.labels("press-01").inc(3)
-    async with served.running() as client:
-        async with client.get(served.url + "/metrics") as response:
-            plain, plain_type = await response.text(), response.headers["Content-Type"]
-        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-        async with client.get(served.url + "/metrics", headers=accept) as response:
-            openmetrics, open_type = await response.text(), response.headers["Content-Type"]
-            encoding = response.headers["Content-Encoding"]
-    assert plain_type.startswith("text/plain; version=")
-    assert open_type.startswith("application/openmetrics-text; version=1.0.0")
-    assert encoding in {"deflate", "gzip"}
-    for parse, page in ((parse_text, plain), (parse_openmetrics, openmetrics)):
-        families = list(parse(page))
-        (readings,) = (family for family in families if family.name == "edge_agent_readings")
-        assert [(sample.labels, sample.value) for sample in readings.samples] == [({"device": "press-01"}, 3.0)]
-        assert readings.documentation
+    async with served.running() as client, client.get(served.url + "/metrics") as response:
+        page, headers = await response.text(), response.headers
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert headers["Content-Encoding"] in {"deflate", "gzip"}
+    (readings,) = (family for family in parse_text(page) if family.name == "edge_agent_readings")
+    assert [(sample.labels, sample.value) for sample in readings.samples] == [({"device": "press-01"}, 3.0)]
+    assert readings.documentation
 
 
 async def test_health_pages_say_why_not(run_dir: Path) -> None:
