@@ -9,7 +9,6 @@ other point, and is tried again within the session.
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import repeat
 from typing import Any, NoReturn
 
@@ -17,22 +16,20 @@ from asyncua import ua
 
 from edge_agent.clock import Clock
 from edge_agent.driver import Context, Emit, Request
-from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError
+from edge_agent.errors import DeviceUnavailableError, DriverError
 from edge_agent.model import Column, DeviceId, LossReason, Lost, Quality, ReadingBatch, is_bad
 from edge_agent.together import together
 from edge_agent_opcua.browse_path import Address
 from edge_agent_opcua.conditions import Conditions
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import drop, hang_up, open_connection
-from edge_agent_opcua.convert import Converter
 from edge_agent_opcua.cross_check import CrossCheck
 from edge_agent_opcua.decode import OVERFLOW, Decoder
-from edge_agent_opcua.definitions import Types, learn
 from edge_agent_opcua.event_stream import EventStream
 from edge_agent_opcua.history import History
 from edge_agent_opcua.node_id import NodeAddress
+from edge_agent_opcua.nodes import Nodes
 from edge_agent_opcua.outage import Outage
-from edge_agent_opcua.pick import parse_path, picker
 from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
 from edge_agent_opcua.responses import Notification
@@ -42,7 +39,7 @@ from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscription import Subscription
 from edge_agent_opcua.translation import one_exchange, whole_session
-from edge_agent_opcua.wire import event_fields, value_of
+from edge_agent_opcua.wire import event_fields
 
 CYCLES = 3  # publications and samples that a change may take before it counts as not reported
 
@@ -103,15 +100,12 @@ class OpcUaSession:
         self._decoder = Decoder()
         self._notifiers = conditions.wanted.keys()
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
-        self._nodes = nodes
-        self._points = config.points
-        self._node_ids: list[Any] = []  # by point; None where the server lacks the namespace
+        self._nodes = Nodes(config.url, self._services, nodes, config.points)
         history = History(
             self._device, config.url, self._services, self._decoder, past.delivered, clock, config.connect_timeout
         )
         self._outage = Outage(self._device, past, history if config.backfill else None, self._resumption)
         self._unheard: set[int] = set()
-        self._encoded: dict[int, bytes] = {}  # by point: what reads it
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
         self._revisions = Revisions([point.name for point in config.points])
         self._subscriptions: dict[int, Subscription] = {}  # by the server's number
@@ -146,11 +140,11 @@ class OpcUaSession:
         self._past.delivered.window_ns = round(1e9 * patience_s)
 
     async def read(self, request: Request) -> ReadingBatch:
-        points = [point for point in request.points if self._node_ids[point] is not None]
-        nowhere = [point for point in request.points if self._node_ids[point] is None]
+        points = [point for point in request.points if self._nodes[point] is not None]
+        nowhere = [point for point in request.points if self._nodes[point] is None]
         await self._services.renew_channel()
         with one_exchange(self._url, "reading"):
-            answers = await self._services.read(self._operations(points))
+            answers = await self._services.read(self._nodes.operations(points))
             time_ns = self._clock.now_ns()
             statuses = dict.fromkeys(nowhere, int(Quality.BAD_NODE_ID_UNKNOWN))
             columns = self._decoder.read(time_ns, points, answers, statuses)
@@ -158,7 +152,7 @@ class OpcUaSession:
 
     async def run(self, emit: Emit) -> None:
         points = tuple(self._of_point)
-        variables = {point: self._node_ids[point] for point in self._variables(points)}
+        variables = {point: self._nodes[point] for point in self._variables(points)}
         await self._outage.tell(points, variables, self._asked_ns, self._services.ahead_ns, emit)
         await self._emit_statuses(emit, self._retries.statuses)
         self._begin_events(self._of_point)
@@ -197,7 +191,7 @@ class OpcUaSession:
 
     def node_id(self, point: int) -> Any:
         """Return the library's node id of a point; None where the server lacks the namespace."""
-        return self._node_ids[point]
+        return self._nodes[point]
 
     def find(self, node: NodeAddress) -> Any:
         """Return the library's node id of any other node; None where the server lacks the namespace."""
@@ -305,7 +299,7 @@ class OpcUaSession:
         asked_ns = self._clock.now_ns()
         with whole_session(self._url, "subscribing anew"):
             async with asyncio.timeout(self._patience_s):
-                if any(self._node_ids[point] is None for point in points):
+                if any(self._nodes[point] is None for point in points):
                     await self._services.learn_namespaces()
                     await self._resolve()
                 for subscription in self._subscriptions.values():
@@ -328,7 +322,7 @@ class OpcUaSession:
             return
         with whole_session(self._url, "checking what is reported"):
             async with asyncio.timeout(self._patience_s):
-                answers = await self._services.read(self._operations(points))
+                answers = await self._services.read(self._nodes.operations(points))
             time_ns = self._clock.now_ns()
             columns = self._decoder.read(time_ns, points, answers)
         kept = self._check.compare(columns, self._clock.monotonic_s())
@@ -359,41 +353,13 @@ class OpcUaSession:
 
     async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
         """Ask that items be reported; return the statuses of those that are not."""
-        known = [item for item in items if self._node_ids[item.point] is not None]
-        unknown = (item.point for item in items if self._node_ids[item.point] is None)
-        rejected = await subscription.monitor(known, [self._node_ids[item.point] for item in known])
+        known = [item for item in items if self._nodes[item.point] is not None]
+        unknown = (item.point for item in items if self._nodes[item.point] is None)
+        rejected = await subscription.monitor(known, [self._nodes[item.point] for item in known])
         return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
-    async def _converters(self) -> Mapping[int, Converter]:
-        """Return what makes readings of the points that are parts or texts of their variables' values."""
-        picked = {i: point for i, point in enumerate(self._points) if point.is_picked}
-        known = {i: self._node_ids[i] for i in picked if self._node_ids[i] is not None}
-        fields = {i: node for i, node in known.items() if picked[i].field}
-        labels = {i: node for i, node in known.items() if picked[i].labels}
-        types = Types()
-        with suppress(ExchangeError), one_exchange(self._url, "asking for types"):
-            types = await learn(self.client.uaclient, self._services.attributes, fields, labels)
-        return {
-            i: picker(
-                parse_path(point.element, point.field),
-                types.definitions,
-                types.texts.get(i, {}) if point.labels else None,
-                is_field=bool(point.field),
-            )
-            for i, point in picked.items()
-        }
-
     async def _resolve(self) -> None:
-        self._node_ids = await self._services.resolve(self._nodes)
-        self._encoded = {}
-        self._decoder.converters = await self._converters()
-
-    def _operations(self, points: Sequence[int]) -> list[bytes]:
-        """Return what reads ``points``; each is encoded once."""
-        for point in points:
-            if point not in self._encoded:
-                self._encoded[point] = value_of(self._node_ids[point])
-        return [self._encoded[point] for point in points]
+        self._decoder.converters = await self._nodes.resolve()
 
     async def _emit_statuses(self, emit: Emit, statuses: Mapping[int, int]) -> None:
         """Report points that have a status and no value."""
