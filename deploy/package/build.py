@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.package import deb
+from deploy.package import bundle, deb
 from deploy.package.release import Release
 from deploy.package.wheels import LOCK, ROOT
 
@@ -27,10 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--revision", type=int, default=1, help="of the packaging of one version, from 1")
+    parser.add_argument("--only", choices=["deb", "bundle"], help="all if it is not said")
     asked = parser.parse_args()
     release = Release.of_source(asked.out.resolve(), asked.revision)
     components = sbom(release)
-    made = [components, deb.build(release, components)]
+    made = [components]
+    if asked.only in {None, "deb"}:
+        made.append(deb.build(release, components))
+    if asked.only in {None, "bundle"}:
+        made += [bundle.build(release, machine) for machine in bundle.MACHINES]
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(made)]
     (release.out / "SHA256SUMS").write_text("".join(sums))
     for path in made:

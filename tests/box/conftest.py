@@ -10,7 +10,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def build(out: Path, revision: int) -> Path:
-    command = [sys.executable, "-m", "deploy.package.build", "--out", str(out), "--revision", str(revision)]
+    command = [
+        sys.executable,
+        "-m",
+        "deploy.package.build",
+        "--out",
+        str(out),
+        "--revision",
+        str(revision),
+        "--only",
+        "deb",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     (package,) = out.glob("*.deb")
     return package

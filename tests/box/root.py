@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _BUILD = Path(__file__).parents[2] / ".build"
-_BASE = _BUILD / "box-root"
-_INCLUDE = "systemd,dbus,python3,python3.11"
+_INCLUDE = "systemd,dbus,python3,python3.11,python3-venv"
+_BASE = _BUILD / f"box-root-{zlib.crc32(_INCLUDE.encode()):08x}"  # another content, another root
 # systemd sees a fresh /run: in the host's it would find, and empty, what is not its own.
 _BOOT = (
     "mount -t tmpfs tmpfs /run && mkdir /run/systemd && "
@@ -32,7 +33,7 @@ class Box:
 
     def run(self, *command: str, is_checked: bool = True, within_s: float = 120) -> str:
         """Run a command in it; return what it printed."""
-        words = ["nsenter", "-t", str(self.leader), "-a", "--wd=/", "env", "-i", f"PATH={_PATH}", *command]
+        words = ["nsenter", "-t", str(self.leader), "-a", "env", "-i", "-C", "/", f"PATH={_PATH}", *command]
         done = subprocess.run(
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=within_s, check=False
         )
@@ -40,7 +41,7 @@ class Box:
         return done.stdout
 
 
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @contextmanager
