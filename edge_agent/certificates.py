@@ -17,7 +17,7 @@ _PEM = b"-----BEGIN CERTIFICATE-----"
 
 
 def certificates_in(file: Path) -> "list[x509.Certificate]":
-    """Return the certificates in a PEM or DER file, none if it holds something else.
+    """Return the certificates in a PEM or DER file, none if it holds something else or anything that is broken.
 
     Raises:
         OSError: the file cannot be read.
@@ -27,10 +27,16 @@ def certificates_in(file: Path) -> "list[x509.Certificate]":
     content = file.read_bytes()
     try:
         if _PEM in content:
-            return x509.load_pem_x509_certificates(content)
-        return [x509.load_der_x509_certificate(content)] if content[:1] == b"\x30" else []  # X.690: a sequence
+            found = x509.load_pem_x509_certificates(content)
+        else:
+            found = (
+                [x509.load_der_x509_certificate(content)] if content[:1] == b"\x30" else []
+            )  # X.690: a sequence
+        for certificate in found:
+            certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018 - decoded when read
     except ValueError:
         return []
+    return found
 
 
 class CertificateStanding(StrEnum):

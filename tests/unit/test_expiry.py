@@ -31,10 +31,14 @@ async def test_the_files_of_the_configuration_are_told_of_until_they_are_none_of
     certificate, other = tmp_path / "own.pem", tmp_path / "password"
     pair.cert_chain_pems[0].write_to_path(certificate)
     other.write_text("s3cret")
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    der = tmp_path / "broken.der"
+    der.write_bytes(b"\x30\x03\x02\x01\x05")
     expiries = Expiries(metrics, FakeClock())
     name = "edge_agent_certificate_expires_timestamp_seconds"
     labels = {"device": "", "certificate": str(certificate)}
-    await expiries.watch([certificate, other, tmp_path / "gone"])
+    await expiries.watch([certificate, other, broken, der, tmp_path / "gone"])
     ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     assert metrics.registry.get_sample_value(name, labels) == ends.timestamp()
     expiries.forget(CNC)
