@@ -1,5 +1,6 @@
 """The events of one session: each becomes a reading; conditions are refreshed where some may be missing."""
 
+import asyncio
 from array import array
 from collections.abc import Iterable
 from typing import Any
@@ -113,11 +114,12 @@ class EventStream:
             readings.add(point, to_text("InSync", {}))
         await self._emit(readings, emit)
 
-    async def refresh(self, emit: Emit) -> None:
-        """Ask for the conditions, where it is due."""
+    async def refresh(self, emit: Emit, within_s: float) -> None:
+        """Ask for the conditions, where it is due; each answer has to come ``within_s`` seconds."""
         for subscription in list(self._due):
             with whole_session(self._url, "refreshing conditions"):
-                status = await self._ask(subscription)
+                async with asyncio.timeout(within_s):
+                    status = await self._ask(subscription)
             if status == ua.StatusCodes.BadRefreshInProgress:
                 continue  # another client's: with the next notification
             points = self._due.pop(subscription)
@@ -183,8 +185,11 @@ class EventStream:
                 (told,) = await self._services.client.uaclient.read_attributes(
                     [type_id], ua.AttributeIds.BrowseName
                 )
-            is_told = told.Value is not None and isinstance(told.Value.Value, ua.QualifiedName)
-            known = told.Value.Value.Name if is_told else name_of(type_id, self._services.namespaces)
+            name = told.Value.Value if told.Value is not None else None
+            if isinstance(name, ua.QualifiedName) and name.Name:
+                known = str(name.Name)
+            else:
+                known = name_of(type_id, self._services.namespaces)
             if len(self._names) < MAX_NAMES:
                 self._names[type_id] = known
         return known

@@ -156,7 +156,7 @@ class OpcUaSession:
         await self._outage.tell(points, variables, self._asked_ns, self._services.ahead_ns, emit)
         await self._emit_statuses(emit, self._retries.statuses)
         self._begin_events(self._of_point)
-        await self._events.refresh(emit)
+        await self._events.refresh(emit, self._patience_s)
         now_s = self._clock.monotonic_s()
         self._unheard = set(self._subscriptions)
         for subscription in self._subscriptions.values():
@@ -219,7 +219,7 @@ class OpcUaSession:
                     self._outage.is_heard.set()
                 await self._try_again(emit)
                 await self._cross_check(emit)
-                await self._refresh_events(emit)
+                await self._events.refresh(emit, self._patience_s)
                 # The server could say nothing while nobody listened.
                 took_s = self._clock.monotonic_s() - began_s
                 for subscription in self._subscriptions.values():
@@ -345,11 +345,6 @@ class OpcUaSession:
             subscription = self._of_point[point]
             if subscription.items[point].events is not None and point in subscription.reported:
                 self._events.begin(subscription.number, [point])
-
-    async def _refresh_events(self, emit: Emit) -> None:
-        with whole_session(self._url, "refreshing conditions"):
-            async with asyncio.timeout(self._patience_s):
-                await self._events.refresh(emit)
 
     async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
         """Ask that items be reported; return the statuses of those that are not."""

@@ -23,7 +23,9 @@ def check_writable(path: Path, *, is_forced: bool) -> None:
 
 
 def write_devices(path: Path, devices: Sequence[Mapping[str, object]], origin: str, *, is_forced: bool) -> None:
-    """Write a configuration with these devices, whole or not at all; ``origin`` becomes the first line.
+    """Write a configuration with these devices; ``origin`` becomes the first line.
+
+    Whole or not at all; where the file system has no links, a crash may leave an empty file.
 
     Raises:
         EdgeAgentError: it cannot be written, or exists by now.
@@ -32,13 +34,33 @@ def write_devices(path: Path, devices: Sequence[Mapping[str, object]], origin: s
     try:
         unfinished.write_text("\n".join(_lines(path, devices, origin)) + "\n", "utf-8")
         try:
-            if not is_forced:
-                path.touch(exist_ok=False)  # takes the name; a hard link would do both, which vfat does not have
-            unfinished.replace(path)
+            if is_forced:
+                unfinished.replace(path)
+            else:
+                _link(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as exc:
         raise EdgeAgentError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+def _link(unfinished: Path, path: Path) -> None:
+    """Give a whole file a name that nothing has, in one step where the file system can.
+
+    Raises:
+        OSError: something has the name, or the folder cannot be written to; then nothing is there.
+    """
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        raise
+    except OSError:  # no links: vfat, exFAT
+        path.touch(exist_ok=False)
+        try:
+            unfinished.replace(path)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _lines(path: Path, devices: Sequence[Mapping[str, object]], origin: str) -> Iterator[str]:
