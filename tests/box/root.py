@@ -5,12 +5,13 @@ The base is made once below ``.build`` from the mirror that this machine's apt u
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,17 +59,22 @@ def box() -> Iterator[Box]:
                 stdout=console,
                 stderr=console,
             )
+        leader = 0
         try:
-            one = Box(root, _leader(process, log))
+            leader = _leader(process, log)
+            one = Box(root, leader)
             until(
                 lambda: one.run("systemctl", "is-system-running", is_checked=False).strip() == "running",
                 lambda: f"the system is up:\n{one.run('systemctl', '--failed', '--no-pager', is_checked=False)}",
             )
             yield one
         finally:
-            process.kill()  # nspawn takes the whole system with it
+            if leader:  # with the first of them all processes of its namespace end, pid_namespaces(7)
+                with suppress(ProcessLookupError):
+                    os.kill(leader, signal.SIGKILL)
+            process.kill()
             process.wait()
-            until(lambda: not _has_processes(root), lambda: "everything in it ended")
+            until(lambda: not leader or not Path(f"/proc/{leader}").exists(), lambda: "everything in it ended")
 
 
 def until(condition: Callable[[], object], what: Callable[[], str], within_s: float = 60.0) -> None:
@@ -95,16 +101,6 @@ def _leader(process: "subprocess.Popen[bytes]", log: Path) -> int:
 
     until(is_there, lambda: log.read_text(errors="replace"))
     return found[0]
-
-
-def _has_processes(root: Path) -> bool:
-    for entry in Path("/proc").glob("[0-9]*/root"):
-        try:
-            if entry.readlink() == root:
-                return True
-        except OSError:
-            continue  # it ended meanwhile
-    return False
 
 
 def _base() -> Path:
