@@ -4,9 +4,7 @@ Several processes write it, the agent and commands beside it, one at a time. Eve
 """
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from typing import Any
 from edge_agent.audit.chain import MENDED, PRUNED, SHORTENED, Actor, Entry, Head, is_torn, parse, seal
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError
+from edge_agent.state_files import give_to_owner_of, locks_within
 
 FOLDER_NAME = "audit"
 FILE_NAME = "audit.jsonl"
@@ -25,7 +24,7 @@ MAX_OLD_FILES = 15
 _OLD = "audit-*.jsonl"
 _TAIL_BYTES = 256 * 1024
 _TOLD_BYTES = 2048
-_LOCK_TRIES, _LOCK_PAUSE_S = 100, 0.05
+_LOCK_TRIES = 100
 _MODE, _FOLDER_MODE = 0o640, 0o750
 
 
@@ -125,10 +124,12 @@ class AuditLog:
         if not self._folder.is_dir():
             self._state.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
             self._folder.mkdir(_FOLDER_MODE, exist_ok=True)
-            _give_to_owner_of(self._state, self._folder)
+            give_to_owner_of(self._state, self._folder)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _wait_for(folder)
+            # Whoever may read the folder may hold its lock: nobody holds the agent up with it for long.
+            if not locks_within(folder, _LOCK_TRIES):
+                raise OSError(errno.EBUSY, "another process holds its lock; `fuser` shows which")
             yield folder
         finally:
             os.close(folder)
@@ -174,7 +175,7 @@ class AuditLog:
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
         try:
             os.fchmod(file, _MODE)
-            _give_to_owner_of(self._state, file)
+            give_to_owner_of(self._state, file)
             os.ftruncate(file, at_bytes)
             _write_all(file, b"".join(lines), at_bytes)
             os.fsync(file)
@@ -223,18 +224,6 @@ class _Tail:
         return cls(before, size_bytes - len(torn), torn)
 
 
-def _wait_for(folder: int) -> None:
-    """Whoever may read the folder may hold its lock: nobody holds the agent up with it for long."""
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)
-        else:
-            return
-    raise OSError(errno.EBUSY, "another process holds its lock; `fuser` shows which")
-
-
 def _head_of(line: bytes) -> Head | None:
     try:
         return parse(line).head
@@ -250,10 +239,3 @@ def _write_all(file: int, content: bytes, at_bytes: int) -> None:
     while content:
         written = os.pwrite(file, content, at_bytes)
         content, at_bytes = content[written:], at_bytes + written
-
-
-def _give_to_owner_of(folder: Path, file: "int | Path") -> None:
-    """What an administrator writes as root stays the agent's."""
-    owner = folder.stat()
-    if os.geteuid() == 0 != owner.st_uid:
-        os.chown(file, owner.st_uid, owner.st_gid)

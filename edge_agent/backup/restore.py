@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_agent.audit.log import FOLDER_NAME as AUDIT_FOLDER
 from edge_agent.backup.archive import Backup, BackupError, Item, digest
 from edge_agent.outbox.directory import DirectoryLock
+from edge_agent.state_files import give_to_owner_of, sync_folder
 
 
 class Fate(StrEnum):
@@ -78,9 +79,7 @@ def carry_out(doing: Plan) -> None:
     """
     lock = DirectoryLock(doing.state)
     try:
-        if os.geteuid() == 0:  # a lock of root's would keep the agent out
-            owner = doing.state.stat()
-            os.chown(doing.state / "lock", owner.st_uid, owner.st_gid)
+        give_to_owner_of(doing.state, doing.state / "lock")  # a lock of root's would keep the agent out
         for step in doing.steps:
             if step.fate in {Fate.NEW, Fate.REPLACED}:
                 try:
@@ -109,11 +108,7 @@ def _write(step: Step, state: Path) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(place.parent)
 
 
 def _make_folder(folder: Path, mode: int) -> None:
@@ -121,9 +116,7 @@ def _make_folder(folder: Path, mode: int) -> None:
         return
     _make_folder(folder.parent, mode)
     folder.mkdir(mode)
-    if os.geteuid() == 0:
-        above = folder.parent.stat()
-        os.chown(folder, above.st_uid, above.st_gid)
+    give_to_owner_of(folder.parent, folder)
 
 
 def _owner(item: Item, state: Path | None) -> tuple[int, int]:

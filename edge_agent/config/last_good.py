@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge_agent.config.source import Source
 from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.state_files import sync_folder
 
 FILE_NAME = "last-good.json"
 SCHEMA = "edge.last-good/1"
@@ -44,11 +45,7 @@ def keep(directory: Path, path: Path, raw: bytes, now_ns: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(directory / FILE_NAME)
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(directory)
 
 
 def read(directory: Path) -> LastGood:

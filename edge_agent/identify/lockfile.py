@@ -4,20 +4,18 @@ Everything here blocks; on the event loop it runs in a thread.
 """
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.codec import Fault
 from edge_agent.identify.lock import Entry, Lock, dump, load
+from edge_agent.state_files import give_to_owner_of, locks_within, sync_folder
 
 FILE_NAME = "identifiers.lock"
 _MODE = 0o640
-_GUARD_TRIES = 100
-_GUARD_PAUSE_S = 0.1
+_GUARD_TRIES = 200
 
 
 def read(path: Path) -> dict[str, Entry]:
@@ -55,11 +53,7 @@ def write(path: Path, lock: Lock) -> None:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(path.parent)
     except OSError as exc:
         raise _io_error(path, exc) from exc
 
@@ -80,25 +74,15 @@ def guard(path: Path) -> Iterator[None]:
         raise _io_error(path, exc) from exc
     try:
         _own(handle, path.parent)
-        _wait_for(handle, path)
+        if not locks_within(handle, _GUARD_TRIES):
+            raise IdentifierError(
+                f"{path} is being changed by another process",
+                code=Fault.LOCK_BUSY,
+                hint="look for another `edge-agent ids` command that hangs",
+            )
         yield
     finally:
         os.close(handle)
-
-
-def _wait_for(handle: int, path: Path) -> None:
-    for _ in range(_GUARD_TRIES):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_GUARD_PAUSE_S)
-        else:
-            return
-    raise IdentifierError(
-        f"{path} is being changed by another process",
-        code=Fault.LOCK_BUSY,
-        hint="look for another `edge-agent ids` command that hangs",
-    )
 
 
 def _private(name: str, flags: int) -> int:
@@ -106,11 +90,9 @@ def _private(name: str, flags: int) -> int:
 
 
 def _own(handle: int, directory: Path) -> None:
-    """Set the mode whatever the umask is; what an administrator writes as root stays the agent's."""
+    """Set the mode whatever the umask is, and the owner."""
     os.fchmod(handle, _MODE)
-    owner = directory.stat()
-    if os.geteuid() == 0 != owner.st_uid:
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+    give_to_owner_of(directory, handle)
 
 
 def _io_error(path: Path, exc: OSError) -> IdentifierError:

@@ -5,7 +5,6 @@ before comes back under its own ids. On the thread of the file.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -27,6 +26,7 @@ from edge_agent.outbox.records import Loaded, Read, Written
 from edge_agent.outbox.reserve import Reserve
 from edge_agent.outbox.sqlite import GENERATION_ROWS, LogFile
 from edge_agent.outbox.tables import TABLES_NAME
+from edge_agent.state_files import sync_folder
 
 FILE_NAME = "outbox.db"
 DAMAGED_NAME = "damaged"
@@ -260,7 +260,7 @@ def set_aside(directory: Path, now_ns: int, why: str, last_id: int, known: Known
             if (directory / name).exists():
                 (directory / name).rename(folder / name)
         for changed in (folder, directory):
-            _sync(changed)
+            sync_folder(changed)
     except OSError as exc:
         raise OutboxFullError(f"cannot set {directory / FILE_NAME} aside: {exc.strerror}") from exc
     return folder
@@ -315,11 +315,3 @@ def _is_ours(path: Path) -> bool:
 def _is_empty(path: Path) -> bool:
     """Whether it must not even be opened: SQLite deletes the log of an empty database, with the rows in it."""
     return not path.exists() or path.stat().st_size == 0
-
-
-def _sync(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -151,7 +151,7 @@ def test_a_lock_that_somebody_holds_holds_nobody_up_for_ever(
     audit: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(audit)
-    monkeypatch.setattr(logs, "_LOCK_PAUSE_S", 0.0)
+    monkeypatch.setattr("edge_agent.state_files._LOCK_PAUSE_S", 0.0)
     folder = os.open(tmp_path / "audit", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_SH)

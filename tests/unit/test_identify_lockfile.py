@@ -176,7 +176,7 @@ def test_the_checksum_is_of_the_content_and_not_of_its_spelling() -> None:
 
 
 def test_a_guard_that_somebody_holds_for_too_long_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_agent.identify.lockfile._GUARD_PAUSE_S", 0)
+    monkeypatch.setattr("edge_agent.state_files._LOCK_PAUSE_S", 0)
     with lockfile.guard(path):
         with pytest.raises(IdentifierError) as caught, lockfile.guard(path):
             pass
