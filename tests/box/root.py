@@ -119,6 +119,26 @@ def _base() -> Path:
     return _BASE
 
 
+def foreign_base(machine: str, architecture: str) -> Path:
+    """Return the files of a Debian 12 with Python for another processor, made at the first call.
+
+    Nothing of it has been run: its programs are for an emulator, called by name.
+    """
+    base = _BUILD / f"box-root-{machine}"
+    if not base.is_dir():
+        _BUILD.mkdir(exist_ok=True)
+        made = _BUILD / f"box-root-{machine}.{os.getpid()}"
+        command = ["debootstrap", "--variant=minbase", f"--arch={architecture}", "--foreign", "--include=python3"]
+        try:
+            subprocess.run([*command, "bookworm", str(made), _mirror()], check=True, capture_output=True)
+            for package in (made / "var/cache/apt/archives").glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", str(package), str(made)], check=True)
+            made.rename(base)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return base
+
+
 def _mirror() -> str:
     """Return where this machine's apt takes Debian 12 from."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Codename: bookworm"]

@@ -21,13 +21,16 @@ ROOT = Path(__file__).parents[2]
 CONFIG = "etc/edge-agent/edge-agent.yaml"
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The bundles, by machine."""
-    out = tmp_path_factory.mktemp("bundles")
+def build(out: Path) -> dict[str, Path]:
     command = [sys.executable, "-m", "deploy.package.build", "--out", str(out), "--only", "bundle"]
     subprocess.run(command, cwd=ROOT, check=True)
     return {machine: next(out.glob(f"*-{machine}.tar.gz")) for machine in ("x86_64", "aarch64")}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundles, by machine."""
+    return build(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture
@@ -46,6 +49,11 @@ def unpacked(debian: Box, bundle: Path) -> str:
 def test_the_script_is_sound() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     subprocess.run([shellcheck, ROOT / "deploy/package/bundle/install.sh"], check=True)
+
+
+def test_two_builds_of_the_same_source_are_the_same_bytes(bundles: dict[str, Path], tmp_path: Path) -> None:
+    for machine, again in build(tmp_path).items():
+        assert again.read_bytes() == bundles[machine].read_bytes(), machine
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -69,7 +77,7 @@ def fits(wheel: str, machine: str, python: str) -> bool:
 
 def test_installed_upgraded_uninstalled_and_purged(bundles: dict[str, Path], debian: Box) -> None:
     folder = unpacked(debian, bundles["x86_64"])
-    said = debian.run(f"{folder}/install.sh")
+    said = debian.run("sh", "-c", f"umask 077; {folder}/install.sh")  # as careful people have it
     assert "Write /etc/edge-agent/edge-agent.yaml" in said
     assert debian.run("systemctl", "is-enabled", "edge-agent", is_checked=False).strip() == "disabled"
     with mosquitto() as broker, libmodbus_server() as plc, subscriber(broker.port) as received:
@@ -86,6 +94,19 @@ def test_installed_upgraded_uninstalled_and_purged(bundles: dict[str, Path], deb
         assert main_pid(debian) not in {pid, "0"}
         assert debian.run("readlink", "/opt/edge-agent") != target
         assert len(debian.run("sh", "-c", "ls -d /opt/edge-agent-*").split()) == 1
+        target = debian.run("readlink", "/opt/edge-agent")
+
+        # A version that does not start.
+        unit = debian.root / folder.lstrip("/") / "edge-agent.service"
+        sound = unit.read_text("utf-8")
+        unit.write_text(sound.replace("ExecStart=/opt/edge-agent/bin/edge-agent", "ExecStart=/bin/false"))
+        said = debian.run("sh", "-c", f"{folder}/install.sh; echo exit $?")
+        assert "did not start: the previous version is back" in said
+        assert said.endswith("exit 1\n")
+        assert debian.run("readlink", "/opt/edge-agent") == target
+        assert len(debian.run("sh", "-c", "ls -d /opt/edge-agent-*").split()) == 1
+        assert debian.run("systemctl", "is-active", "edge-agent").strip() == "active"
+        unit.write_text(sound)
         before = len(received.on("/data"))
         until(lambda: len(received.on("/data")) > before, lambda: debian.run("journalctl", "-u", "edge-agent"))
 
@@ -105,7 +126,9 @@ def test_what_cannot_work_is_said_before_anything_is_done(bundles: dict[str, Pat
     assert "usage" in debian.run(f"{folder}/install.sh", "--nonsense", is_checked=False)
     folder = unpacked(debian, bundles["x86_64"])
     debian.run("mkdir", "/opt/edge-agent")
-    assert "move it away" in debian.run(f"{folder}/install.sh", is_checked=False)
+    for asked in ([], ["--uninstall"], ["--purge"]):
+        assert "move it away" in debian.run(f"{folder}/install.sh", *asked, is_checked=False)
+    assert (debian.root / "opt/edge-agent").is_dir()
     assert not (debian.root / "etc/systemd/system/edge-agent.service").exists()
 
 

@@ -15,6 +15,7 @@ from tests.servers.subscriber import Subscriber
 
 pytestmark = [pytest.mark.box, pytest.mark.timeout(400)]
 
+ROOT = Path(__file__).parents[2]
 UNIT = "edge-agent.service"
 # As `systemctl edit edge-agent` would write it; times are shorter, so that nobody waits for minutes.
 DROP_IN = """[Service]
@@ -116,6 +117,20 @@ def installed(packages: tuple[Path, Path]) -> Iterator[Service]:
         service.inside("chmod", "600", "/etc/edge-agent/mqtt-password")  # systemd reads it, the agent cannot
         service.systemctl("daemon-reload")
         yield service
+
+
+def test_the_steps_of_the_installation_guide_start_a_service(packages: tuple[Path, Path]) -> None:
+    guide = (ROOT / "docs" / "install.md").read_text("utf-8")
+    steps = [line[2:].replace("sudo ", "") for line in guide.splitlines() if line.startswith("$ sudo ")]
+    first = next(number for number, step in enumerate(steps) if step.startswith("cp "))
+    last = next(number for number, step in enumerate(steps) if step.startswith("systemctl enable"))
+    with box() as debian:
+        (debian.root / "root" / packages[1].name).write_bytes(packages[1].read_bytes())
+        debian.run("dpkg", "-i", f"/root/{packages[1].name}")
+        for step in steps[first : last + 1]:
+            debian.run("sh", "-e", "-c", step)
+        assert debian.run("systemctl", "is-active", "edge-agent").strip() == "active"
+        assert "press-01" in debian.run("edge-agent", "status")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ need openssl openssl
 need debootstrap debootstrap
 need systemd-nspawn systemd-container
 need lintian lintian
+need qemu-aarch64-static qemu-user-static
 need ip iproute2
 need promtool prometheus
 need /usr/bin/chromium chromium

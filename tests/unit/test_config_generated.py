@@ -20,7 +20,7 @@ from edge_agent.registry import Registry
 from tests.cases.config.kit import HEAD
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = ["minimal", "press-line", "cnc-opcua", "energy-metering"]
+EXAMPLES = ["minimal", "service", "press-line", "cnc-opcua", "energy-metering"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
