@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LOCK = Path(__file__).with_name("requirements.lock")
+_BACKEND = Path(__file__).with_name("backend.txt")
 # What glibc a wheel may ask for, newest first: Debian 12 has 2.36, the oldest system that we install on 2.28.
 _TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 
@@ -34,7 +35,8 @@ def download(machine: str, pythons: Sequence[str]) -> list[Path]:
 
 def own(folder: Path, epoch: int) -> Path:
     """Build the agent's wheel into ``folder`` and return it; all its files are of ``epoch``."""
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(epoch)}
+    # Another backend, other bytes.
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(epoch), "PIP_CONSTRAINT": str(_BACKEND)}
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     (wheel,) = folder.glob("edge_agent-*.whl")
