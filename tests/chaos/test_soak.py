@@ -1,76 +1,122 @@
 """Nothing of the agent grows with what has gone through it: memory, descriptors, threads.
 
-``SOAK_S=3600 pytest -m chaos tests/chaos/test_soak.py -s`` is the hour by hand.
+A broker and a device come and go all the time. ``SOAK_S=3600 SOAK_INTERVAL=40ms pytest -m chaos
+tests/chaos/test_soak.py -s`` is the hour by hand, a million and a half batches.
 """
 
 import os
 import statistics
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.plant import head_yaml, modbus_yaml
-from tests.servers.agent import AgentProcess
+from tests.servers.agent import AgentProcess, free_port
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import mosquitto
 
 SOAK_S = float(os.environ.get("SOAK_S", "90"))
+SOAK_INTERVAL = os.environ.get("SOAK_INTERVAL", "10ms")
 UNITS = 20
 BROKER_AWAY_EVERY_S = 10.0
+DEVICE_AWAY_EVERY_S = 7.0
+FLAPPING = "press-that-comes-and-goes"
 GROWTH_MAX_BYTES = 2 * 2**20
-BATCHES_MIN_PER_S = 300  # an hour is a million
+BATCHES_MIN = SOAK_S * 300  # an hour is a million
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SOAK_S + 120)]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    at_s: float
     rss_bytes: int
     descriptors: int
     threads: int
 
 
-def sample(process_id: int) -> Sample:
+def sample(process_id: int, at_s: float) -> Sample:
     folder = Path(f"/proc/{process_id}")
     status = dict(line.split(":", 1) for line in (folder / "status").read_text("utf-8").splitlines())
     return Sample(
-        int(status["VmRSS"].split()[0]) * 1024, len(list((folder / "fd").iterdir())), int(status["Threads"])
+        at_s,
+        int(status["VmRSS"].split()[0]) * 1024,
+        len(list((folder / "fd").iterdir())),
+        int(status["Threads"]),
     )
+
+
+def slope_per_s(samples: list[Sample]) -> float:
+    """Return by how many bytes the memory grows in a second, by least squares."""
+    return statistics.linear_regression([one.at_s for one in samples], [one.rss_bytes for one in samples]).slope
+
+
+class Flapping:
+    """What comes and goes: half of each period it is away."""
+
+    def __init__(self, period_s: float, come: Callable[[], None], go: Callable[[], None]) -> None:
+        self._period_s, self._come, self._go = period_s, come, go
+        self.is_away = False
+
+    def at(self, past_s: float) -> None:
+        if (past_s % self._period_s > self._period_s / 2) != self.is_away:
+            (self._come if self.is_away else self._go)()
+            self.is_away = not self.is_away
+
+    def end(self) -> None:
+        if self.is_away:
+            self._come()
 
 
 def test_memory_descriptors_and_threads_do_not_grow_with_the_batches(folder: Path) -> None:
-    with mosquitto() as broker, libmodbus_server() as plc:
+    with mosquitto() as broker, libmodbus_server() as plc, ExitStack() as flaps:
         points = [f"      - {{name: r{n}, holding: {n}, type: uint16}}" for n in range(4)]
-        agent = AgentProcess(
-            folder, head_yaml(broker) + modbus_yaml(plc.port, units=UNITS, interval="10ms", points=points)
-        )
+        yaml = modbus_yaml(plc.port, units=UNITS, interval=SOAK_INTERVAL, points=points)
+        port = free_port()
+        flapping = modbus_yaml(port, units=1, interval=SOAK_INTERVAL, points=points).replace("press-1", FLAPPING)
+        agent = AgentProcess(folder, head_yaml(broker) + yaml + flapping)
+
+        def switch_on() -> None:
+            flaps.enter_context(libmodbus_server(port=port))
+
+        comers = [
+            Flapping(BROKER_AWAY_EVERY_S, broker.start, broker.stop),
+            Flapping(DEVICE_AWAY_EVERY_S, switch_on, flaps.close),
+        ]
+        switch_on()
         agent.start()
-        samples, began_s, is_away = [], time.monotonic(), False
+        samples, began_s = [], time.monotonic()
         try:
             assert agent.process is not None
             while (past_s := time.monotonic() - began_s) < SOAK_S:
-                samples.append(sample(agent.process.pid))
-                if (past_s % BROKER_AWAY_EVERY_S > BROKER_AWAY_EVERY_S / 2) != is_away:
-                    is_away = not is_away
-                    (broker.stop if is_away else broker.start)()
+                samples.append(sample(agent.process.pid, past_s))
+                for each in comers:
+                    each.at(past_s)
                 time.sleep(0.2)
-            exchanges = agent.metrics()["edge_agent_exchanges_total"]
+            metrics = agent.metrics()
         finally:
-            if is_away:
-                broker.start()
+            for each in comers:
+                each.end()
             agent.stop()
+    exchanges = metrics["edge_agent_exchanges_total"]
     # The first third is for caches and pools to fill.
     middle, last = samples[len(samples) // 3 : 2 * len(samples) // 3], samples[2 * len(samples) // 3 :]
     growth = statistics.median(one.rss_bytes for one in last) - statistics.median(one.rss_bytes for one in middle)
+    trend = slope_per_s(middle + last) * (last[-1].at_s - middle[0].at_s)
+    descriptors = max(one.descriptors for one in middle), max(one.descriptors for one in last)
+    threads = max(one.threads for one in middle), max(one.threads for one in last)
     print(
         f"\n{exchanges:,.0f} batches in {SOAK_S:.0f} s: RSS {last[-1].rss_bytes / 2**20:.1f} MiB, grown by "
-        f"{growth / 2**20:.2f} MiB between the middle and the last third, descriptors "
-        f"{max(one.descriptors for one in middle)} and {max(one.descriptors for one in last)}, threads "
-        f"{max(one.threads for one in middle)} and {max(one.threads for one in last)}"
+        f"{growth / 2**20:.2f} MiB between the middle and the last third, by {trend / 2**20:.2f} MiB as the slope "
+        f"of both; descriptors {descriptors}, threads {threads} in the middle and the last third"
     )
-    assert exchanges > SOAK_S * BATCHES_MIN_PER_S, "too little went through it to say anything"
+    assert exchanges > BATCHES_MIN, "too little went through it to say anything"
+    assert metrics["edge_agent_device_losses_total"] >= SOAK_S // DEVICE_AWAY_EVERY_S - 1
     assert growth < GROWTH_MAX_BYTES
-    assert max(one.descriptors for one in last) <= max(one.descriptors for one in middle) + 1
-    assert max(one.threads for one in last) <= max(one.threads for one in middle)
+    assert trend < GROWTH_MAX_BYTES
+    assert descriptors[1] <= descriptors[0] + 1
+    assert threads[1] <= threads[0]

@@ -61,12 +61,13 @@ class SerialLine:
         self._link = link
         return str(link)
 
-    async def serve(self) -> None:
-        """Answer until cancelled."""
+    async def serve(self, listens: Callable[[], None]) -> None:
+        """Answer until cancelled; ``listens`` is called when it begins to."""
         loop = asyncio.get_running_loop()
         clock = self._simulation.clock
         reader = asyncio.StreamReader()
         loop.add_reader(self._near, self._receive, reader)
+        listens()
         try:
             while True:
                 fault = await converse(reader, self, self._framing(), self._units, clock, self._line_s)

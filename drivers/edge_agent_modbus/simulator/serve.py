@@ -37,9 +37,12 @@ async def serve(devices: Sequence[SimulatedDevice], simulation: Simulation) -> N
             served.append((partial(address.serve, server), place, units))
         async with asyncio.TaskGroup() as tasks:
             for serve_units, place, units in served:
-                tasks.create_task(serve_units(), name=f"simulated:{place}")
-                for unit in units:
-                    unit.tell(SimulationEventKind.LISTENING, place)
+                tasks.create_task(serve_units(partial(_tell, units, place)), name=f"simulated:{place}")
+
+
+def _tell(units: Sequence[Unit], place: str) -> None:
+    for unit in units:
+        unit.tell(SimulationEventKind.LISTENING, place)
 
 
 def _lines(devices: Sequence[SimulatedDevice], simulation: Simulation) -> list[tuple[SerialLine, Sequence[Unit]]]:

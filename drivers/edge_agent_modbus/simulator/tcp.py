@@ -38,7 +38,7 @@ class TcpAddress:
         self._reboot: asyncio.Future[float] | None = None
 
     async def open(self) -> asyncio.Server:
-        """Listen, without answering yet.
+        """Take the address, without listening yet.
 
         Raises:
             SimulationError: the address cannot be had; the message says what to do.
@@ -49,8 +49,8 @@ class TcpAddress:
             place = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
             raise SimulationError(f"{place} {_WAY_OUT.get(exc.errno or 0, f'cannot be had: {exc}')}") from exc
 
-    async def serve(self, server: asyncio.Server) -> None:
-        """Answer until cancelled; every connection is dropped then."""
+    async def serve(self, server: asyncio.Server, listens: Callable[[], None]) -> None:
+        """Answer until cancelled, dropping every connection; ``listens`` is called whenever it begins to."""
         loop = asyncio.get_running_loop()
         self._host, self._port = server.sockets[0].getsockname()[:2]  # a reboot comes back to the same one
         async with asyncio.TaskGroup() as self._group:
@@ -58,6 +58,7 @@ class TcpAddress:
                 while True:
                     self._reboot = loop.create_future()
                     await server.start_serving()
+                    listens()
                     down_s = await self._reboot
                     self._close(server)
                     await self._simulation.clock.sleep(down_s)
