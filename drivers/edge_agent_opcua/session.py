@@ -30,14 +30,14 @@ from edge_agent_opcua.history import History
 from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.nodes import Nodes
 from edge_agent_opcua.outage import Outage
-from edge_agent_opcua.plan import Item, Publishing, checked_points, samples_per_s, subscriptions
+from edge_agent_opcua.plan import Publishing, checked_points, samples_per_s, subscriptions
 from edge_agent_opcua.profiles import excess
 from edge_agent_opcua.responses import Notification
 from edge_agent_opcua.resumption import Past, Resumption
 from edge_agent_opcua.retries import NEVER, Retries
 from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
-from edge_agent_opcua.subscription import Subscription
+from edge_agent_opcua.subscriptions import Subscriptions
 from edge_agent_opcua.translation import one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields
 
@@ -105,11 +105,11 @@ class OpcUaSession:
             self._device, config.url, self._services, self._decoder, past.delivered, clock, config.connect_timeout
         )
         self._outage = Outage(self._device, past, history if config.backfill else None, self._resumption)
-        self._unheard: set[int] = set()
         self._retries = Retries(config.bad_node_retry, config.transient_retry)
         self._revisions = Revisions([point.name for point in config.points])
-        self._subscriptions: dict[int, Subscription] = {}  # by the server's number
-        self._of_point: dict[int, Subscription] = {}
+        self._subscriptions = Subscriptions(
+            self._services, config.url, self._nodes, self._revisions, config.timeout
+        )
         self._wanted: Sequence[Publishing] = ()
         self._handling = asyncio.Lock()
         self._is_closed = False
@@ -122,13 +122,8 @@ class OpcUaSession:
             await self._resolve()
         now_s = self._clock.monotonic_s()
         self._asked_ns = self._checked_ns = self._clock.now_ns()
-        for publishing in wanted:
-            subscription = Subscription(self._services, self._url, publishing, self._revisions)
-            await subscription.create(self._margin_s)
-            self._subscriptions[subscription.number] = subscription
-            self._of_point |= dict.fromkeys(subscription.items, subscription)
-            for point, status in (await self._monitor(subscription, publishing.items)).items():
-                self._retries.failed(point, status, now_s)
+        for point, status in (await self._subscriptions.create(wanted)).items():
+            self._retries.failed(point, status, now_s)
         checked = frozenset(self._checked_points)
         slowest_s = max((publishing.interval_s for publishing in wanted), default=0.0)
         everything = [item for publishing in wanted for item in publishing.items]
@@ -151,19 +146,16 @@ class OpcUaSession:
         return ReadingBatch(self._device, time_ns, columns)
 
     async def run(self, emit: Emit) -> None:
-        points = tuple(self._of_point)
-        variables = {point: self._nodes[point] for point in self._variables(points)}
+        points = self._subscriptions.points
+        variables = {point: self._nodes[point] for point in self._subscriptions.variables(points)}
         await self._outage.tell(points, variables, self._asked_ns, self._services.ahead_ns, emit)
         await self._emit_statuses(emit, self._retries.statuses)
-        self._begin_events(self._of_point)
+        self._begin_events(points)
         await self._events.refresh(emit, self._patience_s)
-        now_s = self._clock.monotonic_s()
-        self._unheard = set(self._subscriptions)
-        for subscription in self._subscriptions.values():
-            subscription.heard_s, subscription.heard_ns = now_s, self._asked_ns
+        self._subscriptions.listen(self._clock.monotonic_s(), self._asked_ns)
         async with together(DriverError) as group:
-            for number in self._subscriptions:
-                group.create_task(self._listen(emit), name=f"publish:{self._device}:{number}")
+            for subscription in self._subscriptions:
+                group.create_task(self._listen(emit), name=f"publish:{self._device}:{subscription.number}")
             if self._outage.nodes:
                 group.create_task(self._outage.fetch(emit), name=f"history:{self._device}")
             await self._watch()
@@ -215,37 +207,30 @@ class OpcUaSession:
             async with self._handling:
                 began_s = self._clock.monotonic_s()
                 acknowledgements = await self._take(told, emit)
-                if not self._unheard:
+                if self._subscriptions.are_heard:
                     self._outage.is_heard.set()
                 await self._try_again(emit)
                 await self._cross_check(emit)
                 await self._events.refresh(emit, self._patience_s)
-                # The server could say nothing while nobody listened.
-                took_s = self._clock.monotonic_s() - began_s
-                for subscription in self._subscriptions.values():
-                    subscription.heard_s += took_s
+                self._subscriptions.did_not_listen(self._clock.monotonic_s() - began_s)
 
     async def _watch(self) -> NoReturn:
         """End the session when a subscription is silent for longer than it may."""
         while True:
             async with self._handling:
-                now_s = self._clock.monotonic_s()
-                left_s = {one: one.heard_s + one.silence_s - now_s for one in self._subscriptions.values()}
-            silent = min(left_s, key=lambda one: left_s[one])
-            if left_s[silent] <= 0:
+                silent, left_s = self._subscriptions.most_silent(self._clock.monotonic_s())
+            if left_s <= 0:
                 raise DeviceUnavailableError(
                     f"{self._url} said nothing for {silent.silence_s:.1f} s, not even that it is alive"
                 )
-            await self._clock.sleep(left_s[silent])
+            await self._clock.sleep(left_s)
 
     async def _take(self, told: Notification, emit: Emit) -> list[Any]:
         """Report what the server has to say; return what is to be acknowledged."""
-        subscription = self._subscriptions.get(told.subscription_id)
-        if subscription is None:
-            raise DeviceUnavailableError(f"{self._url} has lost the subscription")
+        subscription = self._subscriptions.numbered(told.subscription_id)
         time_ns = self._clock.now_ns()
         subscription.heard_s = self._clock.monotonic_s()
-        self._unheard.discard(subscription.number)
+        subscription.is_heard = True
         lost = subscription.missed(told.sequence, is_keep_alive=told.is_keep_alive)
         since_ns, subscription.heard_ns = subscription.heard_ns, time_ns
         if lost:
@@ -285,7 +270,7 @@ class OpcUaSession:
 
     def _note_heard(self, time_ns: int) -> None:
         self._past.heard_ns = time_ns
-        self._past.complete_ns = min(one.heard_ns for one in self._subscriptions.values())
+        self._past.complete_ns = self._subscriptions.complete_ns
 
     async def _try_again(self, emit: Emit) -> None:
         """Ask anew for the points that the server did not report, as far as it is time."""
@@ -295,21 +280,18 @@ class OpcUaSession:
 
     async def _ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
         """Ask for points as if for the first time; return the statuses, as far as news, of those not reported."""
-        rejected: dict[int, int] = {}
         asked_ns = self._clock.now_ns()
         with whole_session(self._url, "subscribing anew"):
             async with asyncio.timeout(self._patience_s):
                 if any(self._nodes[point] is None for point in points):
                     await self._services.learn_namespaces()
                     await self._resolve()
-                for subscription in self._subscriptions.values():
-                    mine = [point for point in points if self._of_point[point] is subscription]
-                    if mine:
-                        await subscription.forget(mine)
-                        rejected |= await self._monitor(subscription, [subscription.items[it] for it in mine])
+                rejected = await self._subscriptions.ask_anew(points)
         now_s = self._clock.monotonic_s()
         accepted = set(points) - rejected.keys()
-        self._resumption.expect(self._variables(accepted), self._asked_ns, asked_ns, self._services.ahead_ns)
+        self._resumption.expect(
+            self._subscriptions.variables(accepted), self._asked_ns, asked_ns, self._services.ahead_ns
+        )
         for point in accepted:
             self._retries.passed(point)
         self._begin_events(set(points) - rejected.keys())
@@ -335,23 +317,12 @@ class OpcUaSession:
             await self._emit_statuses(emit, await self._ask_anew(told.points))
         self._checked_ns = time_ns
 
-    def _variables(self, points: Iterable[int]) -> Iterable[int]:
-        """Return those of the reported ``points`` that are not events."""
-        return (point for point in points if self._of_point[point].items[point].events is None)
-
     def _begin_events(self, points: Iterable[int]) -> None:
         """Points are asked for anew: those that are events have their conditions refreshed."""
         for point in points:
-            subscription = self._of_point[point]
+            subscription = self._subscriptions.of(point)
             if subscription.items[point].events is not None and point in subscription.reported:
                 self._events.begin(subscription.number, [point])
-
-    async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
-        """Ask that items be reported; return the statuses of those that are not."""
-        known = [item for item in items if self._nodes[item.point] is not None]
-        unknown = (item.point for item in items if self._nodes[item.point] is None)
-        rejected = await subscription.monitor(known, [self._nodes[item.point] for item in known])
-        return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
 
     async def _resolve(self) -> None:
         self._decoder.converters = await self._nodes.resolve()

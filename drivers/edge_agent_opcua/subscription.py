@@ -35,6 +35,7 @@ class Subscription:
         silence_s: longer than this it never says nothing.
         heard_s: control time of what it said last; time in which nobody listened does not count.
         heard_ns: the same in data time.
+        is_heard: it said something since listening began.
         reported: monitored item of each point that the server reports.
     """
 
@@ -43,6 +44,7 @@ class Subscription:
         self.silence_s = math.inf
         self.heard_s = 0.0
         self.heard_ns = 0
+        self.is_heard = False
         self.reported: dict[int, int] = {}
         self.items: Mapping[int, Item] = {item.point: item for item in asked.items}
         self._services = services

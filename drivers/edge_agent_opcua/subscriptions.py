@@ -1,0 +1,119 @@
+"""All subscriptions of one session: which of them reports a point, what was heard of each, and which is silent."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from edge_agent.errors import DeviceUnavailableError
+from edge_agent.model import Quality
+from edge_agent_opcua.nodes import Nodes
+from edge_agent_opcua.plan import Item, Publishing
+from edge_agent_opcua.revisions import Revisions
+from edge_agent_opcua.services import Services
+from edge_agent_opcua.subscription import Subscription
+
+
+class Subscriptions:
+    """Made by ``create``.
+
+    Args:
+        nodes: of the points, resolved before.
+        revisions: told of what the server does otherwise.
+        margin_s: how late the server may be.
+    """
+
+    def __init__(self, services: Services, url: str, nodes: Nodes, revisions: Revisions, margin_s: float) -> None:
+        self._services = services
+        self._url = url
+        self._nodes = nodes
+        self._revisions = revisions
+        self._margin_s = margin_s
+        self._by_number: dict[int, Subscription] = {}
+        self._of_point: dict[int, Subscription] = {}
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_number.values())
+
+    async def create(self, wanted: Sequence[Publishing]) -> Mapping[int, int]:
+        """Subscribe to what is ``wanted``; return the statuses of the points that the server does not report.
+
+        Raises:
+            DeviceUnavailableError: the server refuses, or its answers make no sense.
+        """
+        rejected: dict[int, int] = {}
+        for publishing in wanted:
+            subscription = Subscription(self._services, self._url, publishing, self._revisions)
+            await subscription.create(self._margin_s)
+            self._by_number[subscription.number] = subscription
+            self._of_point |= dict.fromkeys(subscription.items, subscription)
+            rejected |= await self._monitor(subscription, publishing.items)
+        return rejected
+
+    async def ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
+        """Ask for points as if for the first time; return the statuses of those that are not reported."""
+        rejected: dict[int, int] = {}
+        for subscription in self:
+            mine = [point for point in points if self._of_point[point] is subscription]
+            if mine:
+                await subscription.forget(mine)
+                rejected |= await self._monitor(subscription, [subscription.items[point] for point in mine])
+        return rejected
+
+    def numbered(self, number: int) -> Subscription:
+        """Return the one with the server's ``number``.
+
+        Raises:
+            DeviceUnavailableError: it is none of ours: the server has lost those.
+        """
+        if number not in self._by_number:
+            raise DeviceUnavailableError(f"{self._url} has lost the subscription")
+        return self._by_number[number]
+
+    def of(self, point: int) -> Subscription:
+        """Return the one that reports ``point``, or was asked to."""
+        return self._of_point[point]
+
+    @property
+    def points(self) -> Sequence[int]:
+        """All that the server was asked to report."""
+        return tuple(self._of_point)
+
+    def variables(self, points: Iterable[int]) -> Iterable[int]:
+        """Return those of the reported ``points`` that are not events."""
+        return (point for point in points if self._of_point[point].items[point].events is None)
+
+    def listen(self, now_s: float, asked_ns: int) -> None:
+        """Listening begins; the silence of each begins with it.
+
+        Args:
+            now_s: control time.
+            asked_ns: data time at which the server was asked to report.
+        """
+        for subscription in self:
+            subscription.heard_s, subscription.heard_ns, subscription.is_heard = now_s, asked_ns, False
+
+    def did_not_listen(self, for_s: float) -> None:
+        """The server could say nothing for this time, because nobody listened."""
+        for subscription in self:
+            subscription.heard_s += for_s
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether each of them has said something."""
+        return all(subscription.is_heard for subscription in self)
+
+    @property
+    def complete_ns(self) -> int:
+        """Data time until which all of them were heard."""
+        return min(subscription.heard_ns for subscription in self)
+
+    def most_silent(self, now_s: float) -> tuple[Subscription, float]:
+        """Return the one whose silence is a loss first, and in how long; 0 or less: it is one."""
+        left_s = {one: one.heard_s + one.silence_s - now_s for one in self}
+        silent = min(left_s, key=lambda one: left_s[one])
+        return silent, left_s[silent]
+
+    async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
+        """Ask that items be reported; return the statuses of those that are not."""
+        known = [item for item in items if self._nodes[item.point] is not None]
+        unknown = (item.point for item in items if self._nodes[item.point] is None)
+        rejected = await subscription.monitor(known, [self._nodes[item.point] for item in known])
+        return dict.fromkeys(unknown, int(Quality.BAD_NODE_ID_UNKNOWN)) | dict(rejected)
