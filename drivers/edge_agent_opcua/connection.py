@@ -56,6 +56,12 @@ _MODES = {
     SecurityMode.SIGN_AND_ENCRYPT: ua.MessageSecurityMode.SignAndEncrypt,
 }
 
+_KINDS_OF_USERS = {
+    ua.UserTokenType.UserName: ("a user name", "`user:` and `password:`"),
+    ua.UserTokenType.Certificate: ("a user certificate", "`user_certificate:` and `user_private_key:`"),
+    ua.UserTokenType.Anonymous: ("an anonymous session", "neither `user:` nor `user_certificate:`"),
+}
+
 _library_log = logging.getLogger("asyncua")
 if _library_log.level == logging.NOTSET:
     # It logs each failure of each attempt, up to CRITICAL. All of them come to us as exceptions.
@@ -214,6 +220,7 @@ async def _log_in(client: Any, config: OpcUaDevice, credentials: Credentials | N
     with whole_session(config.url, "creating a session"):
         await client.create_session()
     with whole_session(config.url, "logging in"):
+        _refuse_unknown_kind(client, config)
         # The library takes the first policy for the kind of user; servers list weak ones and none first.
         weakness = partial(_weakness, client.security_policy.URI)
         client._policy_ids = sorted(client._policy_ids or (), key=weakness)  # noqa: SLF001 - no public way
@@ -262,6 +269,24 @@ def _weakness(channel: str, policy: Any) -> int:
     if uri in _SAFE_FOR_PASSWORDS:
         return 0
     return 2 if uri == SecurityPolicyNone.URI else 1  # 1: deprecated
+
+
+def _refuse_unknown_kind(client: Any, config: OpcUaDevice) -> None:
+    """A server says for each endpoint how one may log in (OPC 10000-4 §7.14); one that says nothing is asked."""
+    asked = _kind_of_user(config)
+    offered = {it.TokenType for it in client._policy_ids or ()}  # noqa: SLF001 - no public way
+    if offered and asked not in offered:
+        ways = ", or ".join(way for kind, (_, way) in _KINDS_OF_USERS.items() if kind in offered)
+        raise DeviceUnavailableError(
+            f"{config.url}: logging in: the server does not take {_KINDS_OF_USERS[asked][0]} here: "
+            + (f"write {ways}" if ways else "it wants a token, which the agent has none of")
+        )
+
+
+def _kind_of_user(config: OpcUaDevice) -> Any:
+    if config.user:
+        return ua.UserTokenType.UserName
+    return ua.UserTokenType.Anonymous if config.user_certificate is None else ua.UserTokenType.Certificate
 
 
 def _refuse_plain_password(client: Any, config: OpcUaDevice) -> None:

@@ -1,61 +1,37 @@
 """Who is let in, and whom we let near: certificates both ways, users, and what is said when it fails."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_agent.driver import Device
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.testing.eventually import eventually
-from edge_agent.testing.fakes import FakeContext
 from edge_agent_opcua.certificate import fingerprint
-from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.own import OwnCertificates
 from edge_agent_opcua.session import OpcUaSession
-from edge_agent_opcua.trust import TrustList
 from tests.servers.opcua.certificates import Pair, make_certificate
 from tests.servers.opcua.reading import connect, make_device, points, read_once, reporting
-from tests.servers.opcua.secure_asyncua import secure_asyncua_server
+from tests.servers.opcua.site import (
+    AUTHORITY,
+    CHANNELS,
+    CLIENT_URI,
+    EXPIRED,
+    FUTURE,
+    ISSUED,
+    OWN,
+    PASSWORD,
+    RENAMED,
+    SHOWN,
+    USER,
+    USER_CERTIFICATE,
+    Site,
+    identity,
+)
 from tests.servers.opcua_server import URI, OpcUaServer, opcua_server
-
-CLIENT_URI = "urn:edge-agent:gw-01"
-PASSWORD = "secret"  # noqa: S105 - the test server's
-USER: dict[str, Any] = {"user": "op", "password": PASSWORD}
-POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
-CHANNELS = list(product(POLICIES, ["Sign", "SignAndEncrypt"]))
-OWN, USER_CERTIFICATE = make_certificate(CLIENT_URI, key=1), make_certificate("urn:example:operator", key=4)
-SHOWN = make_certificate(URI, key=2)
-
-
-@dataclass
-class Site:
-    """A folder for files and for the driver, and what the driver told the agent."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.context = FakeContext("cnc", directory=self.folder / "drivers" / "opcua")
-        self.trust = TrustList(self.context.directory)
-
-    def device(self, url: str, own: Pair | None = OWN, **keys: Any) -> tuple[Device, OpcUaDevice]:
-        """Return a secure device that has ``own``; None: the certificate that the driver makes."""
-        written: dict[str, Any] = {"mode": "poll", "security_policy": "Basic256Sha256"}
-        if own is not None:
-            certificate, key = own.write(self.folder, "own")
-            written |= {"certificate": str(certificate), "private_key": str(key)}
-        return make_device(url, points(["Feed"]), context=self.context, **written | keys)
-
-    def trusting(self, *shown: Pair) -> "Site":
-        for pair in shown:
-            certificate, _ = pair.write(self.folder, "shown")
-            self.trust.add(str(certificate))
-        return self
 
 
 def serving(stack: ExitStack, folder: Path, shown: Pair, *trusted: Pair, **options: Any) -> OpcUaServer:
@@ -81,13 +57,6 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path).trusting(SHOWN)
 
 
-def identity(kind: str, folder: Path) -> dict[str, Any]:
-    if kind == "certificate":
-        certificate, key = USER_CERTIFICATE.write(folder, "user")
-        return {"user_certificate": str(certificate), "user_private_key": str(key)}
-    return USER if kind == "user" else {}
-
-
 @pytest.mark.parametrize("kind", ["anonymous", "user", "certificate"])
 @pytest.mark.parametrize(("policy", "mode"), CHANNELS)
 async def test_a_trusted_pair_talks_over_every_policy_as_anybody(
@@ -105,29 +74,6 @@ async def test_without_a_policy_nothing_is_protected_and_a_password_needs_the_ex
 ) -> None:
     device, config = make_device(server.url, points(["Feed"]), mode="poll", **keys)
     assert (await read_once(device, config))["Feed"].value == 1.5
-
-
-@pytest.fixture
-async def asyncua_url(tmp_path: Path) -> AsyncIterator[str]:
-    certificate, key = SHOWN.write(tmp_path / "server", "server")
-    async with secure_asyncua_server(certificate, key, "op", PASSWORD) as url:
-        yield url
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["anonymous", "user"])
-async def test_a_trusted_pair_talks_to_asyncuas_server_too(asyncua_url: str, site: Site, kind: str) -> None:
-    for policy, mode in CHANNELS:
-        keys = identity(kind, site.folder) | {"security_policy": policy, "security_mode": mode}
-        device, config = site.device(asyncua_url, **keys)
-        assert (await read_once(device, config))["Feed"].value == 1.5, (policy, mode)
-
-
-EXPIRED = make_certificate(URI, key=2, days=(-30, -1))
-FUTURE = make_certificate(URI, key=2, days=(2, 30))
-RENAMED = make_certificate("urn:example:another", key=2)
-AUTHORITY = make_certificate("urn:example:authority", key=5, is_authority=True)
-ISSUED = make_certificate(URI, key=2, issuer=AUTHORITY)
 
 
 @pytest.fixture(scope="module")
