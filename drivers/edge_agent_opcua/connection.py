@@ -243,6 +243,8 @@ async def _hello(client: Any, config: OpcUaDevice, send: Callable[[], Awaitable[
     try:
         async with asyncio.timeout(HELLO_SHARE * config.connect_timeout):
             with plain_cancellation():
+                if client.uaclient.protocol.is_closed:
+                    raise ConnectionResetError("connection lost")  # the library would wait for the answer
                 await send()
     except ua.UaStatusCodeError:
         raise  # said by a server of OPC UA

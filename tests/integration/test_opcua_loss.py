@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua import Client
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import ReadingBatch
@@ -210,6 +211,25 @@ async def test_a_port_of_another_protocol_is_told_from_a_cut_cable(
         with pytest.raises(DeviceUnavailableError, match=r"does not answer as OPC UA .*check the port"):
             await connect(device, within_s=1)
         await eventually(lambda: open_now == 0)
+
+
+async def test_a_connection_that_is_closed_before_we_have_spoken_is_over_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect_socket = Client.connect_socket
+
+    async def slowly(client: Client) -> None:
+        await connect_socket(client)
+        protocol = client.uaclient.protocol
+        await eventually(lambda: protocol is not None and protocol.is_closed)
+
+    monkeypatch.setattr(Client, "connect_socket", slowly)
+    # As a forwarded port does while nobody listens behind it.
+    async with await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0) as forwarded:
+        port = forwarded.sockets[0].getsockname()[1]
+        device, _ = make_device(f"opc.tcp://127.0.0.1:{port}", points(["Counter"]), connect_timeout="1min")
+        with pytest.raises(DeviceUnavailableError, match="connection lost"):
+            await connect(device, within_s=5)
 
 
 async def test_a_chunk_without_end_takes_no_memory() -> None:

@@ -41,7 +41,7 @@ class Supervised:
     ) -> None:
         table = [*points(["Counter"]), *points(["Sine"], mode="poll"), *more]
         written = {"id": "cnc", "driver": "opcua", "url": url, "interval": "100ms"}
-        written |= {"keep_alive": "500ms", "timeout": "500ms"}
+        written |= {"keep_alive": "500ms", "timeout": "500ms", "connect_timeout": "2s"}
         self.config = OpcUaDevice.model_validate(written | {"points": table} | keys)
         device = DeviceId("cnc")
         names = PointTable(device, tuple(Point(PointName(point.name)) for point in self.config.points))
