@@ -102,6 +102,11 @@ class Metrics:
         self.buffered = gauge("outbox_buffered_readings", "Readings in memory, waiting for the next commit.", [])
         self.outbox_bytes = gauge("outbox_size_bytes", "Size of the database and its log on disk.", [])
         self.pending = gauge("outbox_pending_rows", "Rows that the publisher has not got through.", publisher)
+        self.oldest_pending = gauge(
+            "outbox_oldest_pending_timestamp_seconds",
+            "When the oldest reading was taken that the publisher has still to get; 0 when it has all.",
+            publisher,
+        )
         self.owed_readings = gauge(
             "outbox_owed_readings", "Ever committed for the publisher: confirmed + dropped + pending.", publisher
         )

@@ -1,7 +1,7 @@
 """What the outbox tells of itself: metrics, the status page, and the first of each kind of loss in the log."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_agent.metrics import Metrics
 from edge_agent.model import PublisherId
@@ -31,6 +31,7 @@ class Figures:
         self._damaged_rows = 0
         self._lost = dict.fromkeys(Reason, 0)
         self.books: Books = {}
+        self._oldest_ns: Mapping[PublisherId, int] = {}
         self._size_bytes = self._used_bytes = 0
         metrics.outbox_limit.set(options.max_bytes)
         for reason in Reason:
@@ -63,6 +64,8 @@ class Figures:
     def committed(self, written: Written, now_s: float) -> None:
         """A commit is on disk."""
         self._size_bytes, self._used_bytes, self.books = written.size_bytes, written.used_bytes, written.books
+        new_ns = written.rows[0].t_first_ns if written.rows else 0
+        self._oldest_ns = {**dict.fromkeys(self.books, new_ns), **written.oldest_ns}
         count = sum(row.count for row in written.rows)
         self._committed += count
         self._metrics.committed.inc(count)
@@ -100,7 +103,10 @@ class Figures:
         self._metrics.outbox_bytes.set(self._size_bytes)
         self._metrics.outbox_used.set(self._used_bytes)
         for publisher in ledger.acknowledged:
-            self._metrics.pending.labels(publisher).set(ledger.pending(publisher))
+            pending = ledger.pending(publisher)
+            self._metrics.pending.labels(publisher).set(pending)
+            oldest_ns = self._oldest_ns.get(publisher, 0) if pending else 0
+            self._metrics.oldest_pending.labels(publisher).set(oldest_ns / 1e9)
         for publisher, account in self.books.items():
             self._metrics.owed_readings.labels(publisher).set(account.owed)
             self._metrics.confirmed_readings.labels(publisher).set(account.confirmed)

@@ -6,6 +6,7 @@ says how it went. Acknowledgements that come in between belong to the one after.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from edge_agent.model import PublisherId
 from edge_agent.outbox.losses import Loss, in_groups
@@ -26,6 +27,7 @@ class Plan:
         damaged: rows that cannot be read back.
         losses: what was lost before it came into the log.
         letters: rows that a publisher's broker refused for what they are.
+        oldest: the oldest row that a publisher has still to get; not written, asked for when it is from.
     """
 
     acknowledged: Mapping[PublisherId, Sequence[Span]] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Plan:
     damaged: Sequence[Span] = ()
     losses: Sequence[Loss] = ()
     letters: Sequence[tuple[PublisherId, int, str]] = ()
+    oldest: Mapping[PublisherId, int] = field(default_factory=dict)
 
     @property
     def is_something(self) -> bool:
@@ -151,6 +154,7 @@ class Ledger:
             self._damaged.spans(),
             self._losses,
             self._letters,
+            {one: first for one in self.acknowledged for first, _ in islice(self.owed(one, 1, self.last_id), 1)},
         )
         self._fresh, self._damaged, self._losses, self._letters = {}, Ranges(), [], []
         return self._plan

@@ -1,7 +1,7 @@
 """A row as the file holds it, as a value, and what a commit or a lease gives back."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class Written:
     used_bytes: int
     written_bytes: int
     """To the disk, everything included."""
+    oldest_ns: Mapping[PublisherId, int]
+    """When the first reading was taken of the oldest row that was pending before; nothing pending: not there."""
 
 
 @dataclass(slots=True)

@@ -282,7 +282,16 @@ class LogFile:
             size_bytes=0,
             used_bytes=upkeep.retention.used_bytes(),
             written_bytes=0,
+            oldest_ns=self._taken_ns(plan.oldest),
         )
+
+    def _taken_ns(self, rows: Mapping[PublisherId, int]) -> dict[PublisherId, int]:
+        """Return when the first reading of each row was taken, of those that are still there."""
+        found = (
+            (publisher, self._sql.execute("SELECT t_first FROM row WHERE id = ?", (row_id,)).fetchone())
+            for publisher, row_id in rows.items()
+        )
+        return {publisher: taken[0] for publisher, taken in found if taken is not None}
 
     def read(self, spans: Sequence[Span], read: Read) -> None:
         """Read the rows of ``spans``, as many as ``read`` allows, and decode them.

@@ -25,7 +25,7 @@ UNITS = 20
 BROKER_AWAY_EVERY_S = 10.0
 DEVICE_AWAY_EVERY_S = 7.0
 FLAPPING = "press-that-comes-and-goes"
-GROWTH_MAX_BYTES = 2 * 2**20
+GROWTH_MAX_BYTES = 4 * 2**20
 BATCHES_MIN = SOAK_S * 300  # an hour is a million
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SOAK_S + 120)]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -313,8 +314,33 @@ async def test_metrics_and_summary_say_what_is_kept(tmp_path: Path) -> None:
     assert value("edge_agent_outbox_size_bytes") == summary["size_bytes"]
     assert value("edge_agent_outbox_pending_rows", {"publisher": "mes"}) == 2
     assert value("edge_agent_outbox_pending_rows", {"publisher": "cloud"}) == 0
+    assert value("edge_agent_outbox_oldest_pending_timestamp_seconds", {"publisher": "cloud"}) == 0
     assert summary["pending"] == {"cloud": 0, "mes": 2}
     assert (tmp_path / FILE_NAME).stat().st_size > 0
+
+
+async def test_the_oldest_that_somebody_has_still_to_get_is_told_by_its_time(tmp_path: Path) -> None:
+    metrics = Metrics()
+
+    def oldest_s() -> float | None:
+        return metrics.registry.get_sample_value(
+            "edge_agent_outbox_oldest_pending_timestamp_seconds", {"publisher": "cloud"}
+        )
+
+    async with opened(tmp_path, CLOUD, metrics=metrics) as outbox:
+        assert oldest_s() == 0
+        for second in (100, 200, 300):
+            await outbox.append(PRESS, replace(batch(PRESS, 1), time_ns=second * 10**9))
+            await outbox.flush()
+        assert oldest_s() == 100
+        cursor = outbox.begin(CLOUD)
+        (first,) = await cursor.lease(Stream.REPLAY, max_rows=1, max_bytes=1)
+        cursor.confirm([first.id])
+        await outbox.flush()
+        assert oldest_s() == 200
+        await drain(cursor)
+        await outbox.flush()
+        assert oldest_s() == 0
 
 
 async def test_rows_that_come_back_behind_what_was_leased_are_replayed(tmp_path: Path) -> None:
