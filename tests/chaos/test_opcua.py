@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 
 import psutil
@@ -15,24 +16,28 @@ from edge_agent.testing.eventually import eventually
 from tests.servers.link import proxy
 from tests.servers.opcua.disasters import DISASTERS, Plant
 from tests.servers.opcua.reading import points
-from tests.servers.opcua_server import opcua_server
+from tests.servers.opcua_server import ASYNCUA, NODE_OPCUA, opcua_server
 from tests.servers.supervised_opcua import Supervised
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
-MINUTES = 3.0
-RETRY_MAX_S, CONNECT_S = 0.5, 2.0
+MINUTES = 2.0  # against each server
+# As the driver's README says: 2 * connect_timeout + interval <= retry_max.
+RETRY_MAX_S, CONNECT_S = 1.0, 0.45
 
 
-async def test_a_day_of_chaos_leaves_data_flowing_and_no_hole_untold() -> None:
+@pytest.mark.parametrize("command", [NODE_OPCUA, ASYNCUA], ids=["node-opcua", "asyncua"])
+async def test_a_day_of_chaos_leaves_data_flowing_and_no_hole_untold(command: Sequence[str]) -> None:
     seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(10**9)
     print(f"CHAOS_SEED={seed}")
     dice, befell, shuffles = random.Random(seed), Counter[str](), count(1)
     process = psutil.Process()
-    with opcua_server() as server, proxy(server.port) as way:
+    with opcua_server(command=command, floats=300) as server, proxy(server.port) as way:
         plant = Plant(server, way, lambda: {"filler": next(shuffles) % 4})
         more = [*points(["Feed", "Late"]), *points([f"Float.{i:03}" for i in range(200)])]
-        device = Supervised(plant.url, retry_max_s=RETRY_MAX_S, more=more, bad_node_retry="1s")
+        device = Supervised(
+            plant.url, retry_max_s=RETRY_MAX_S, connect_s=CONNECT_S, more=more, bad_node_retry="1s"
+        )
         slowest_s = 0.0
         async with device.running():
             await eventually(lambda: device.is_fresh)
@@ -60,7 +65,7 @@ async def test_a_day_of_chaos_leaves_data_flowing_and_no_hole_untold() -> None:
         f"{dict(befell)}, {device.losses} losses, {len(device.lost)} told, back after {slowest_s:.1f} s at the "
         f"latest, {way.accepted} connections, {grown_mib:.0f} MiB more, {sessions} sessions"
     )
-    assert slowest_s < 2 * RETRY_MAX_S + CONNECT_S + 1
+    assert slowest_s < 2 * RETRY_MAX_S
     assert device.holes_not_told() == []
     outages = [lost for lost in device.lost if lost.reason is LossReason.OUTAGE]
     assert device.losses <= sum(befell.values())

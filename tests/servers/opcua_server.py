@@ -1,4 +1,4 @@
-"""A real OPC UA server for tests: node-opcua, on Node from a wheel.
+"""A real OPC UA server for tests: node-opcua, on Node from a wheel; or asyncua, as a process that works alike.
 
 ``python -m tests.servers.opcua_server --install`` installs it ahead of the tests; ``--run`` serves until Ctrl-D.
 """
@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).resolve().parent / "opcua"
 INSTALLED = ROOT / ".build" / "node-opcua"
 NODE = Path(ROOT_DIR) / "bin" / "node"
+NODE_OPCUA: Sequence[str] = (str(NODE), str(SOURCE / "server.js"))
+ASYNCUA: Sequence[str] = (sys.executable, "-m", "tests.servers.opcua.changing_asyncua")
 NAMESPACE = "http://example.com/cnc"
 URI = "urn:edge-agent:test-server"
 
@@ -58,10 +60,12 @@ class OpcUaServer:
     Args:
         folder: where it keeps its certificates and its log.
         options: see ``opcua/server.js``.
+        command: runs it.
     """
 
-    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, options: dict[str, Any], command: Sequence[str] = NODE_OPCUA) -> None:
         self._folder = folder
+        self._command = command
         self._options = {"pki": str(folder), "modules": str(install_node_opcua()), **options}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -75,7 +79,8 @@ class OpcUaServer:
         options = self._options | {"port": self.port} | changes
         with (self._folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [NODE, SOURCE / "server.js", json.dumps(options)],
+                [*self._command, json.dumps(options)],
+                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -123,13 +128,18 @@ class OpcUaServer:
 
 @contextmanager
 def opcua_server(
-    trusted: Sequence[bytes] = (), *, trusted_users: Sequence[bytes] = (), **options: Any
+    trusted: Sequence[bytes] = (),
+    *,
+    trusted_users: Sequence[bytes] = (),
+    command: Sequence[str] = NODE_OPCUA,
+    **options: Any,
 ) -> Iterator[OpcUaServer]:
     """Serve while the block runs.
 
     Args:
         trusted: certificates (DER) of clients that may use a secure channel.
         trusted_users: certificates (DER) of users that may log in with them.
+        command: which server, ``NODE_OPCUA`` or ``ASYNCUA``.
         options: see ``opcua/server.js``.
     """
     with tempfile.TemporaryDirectory(prefix="opcua-") as name:
@@ -138,7 +148,7 @@ def opcua_server(
             folder.mkdir(parents=True)
             for number, der in enumerate(ders):
                 (folder / f"client{number}.der").write_bytes(der)
-        server = OpcUaServer(Path(name), options)
+        server = OpcUaServer(Path(name), options, command)
         server.start()
         try:
             yield server

@@ -27,6 +27,7 @@ class Supervised:
 
     Args:
         retry_max_s: the longest pause between two attempts, and as there is no jitter, soon each of them.
+        connect_s: the longest that an attempt may take.
         keys: of the device.
     """
 
@@ -35,19 +36,20 @@ class Supervised:
         url: str,
         *,
         retry_max_s: float = 0.02,
+        connect_s: float = 2.0,
         more: Sequence[dict[str, Any]] = (),
         context: FakeContext | None = None,
         **keys: Any,
     ) -> None:
         table = [*points(["Counter"]), *points(["Sine"], mode="poll"), *more]
         written = {"id": "cnc", "driver": "opcua", "url": url, "interval": "100ms"}
-        written |= {"keep_alive": "500ms", "timeout": "500ms", "connect_timeout": "2s"}
+        written |= {"keep_alive": "500ms", "timeout": "500ms", "connect_timeout": f"{connect_s}s"}
         self.config = OpcUaDevice.model_validate(written | {"points": table} | keys)
         device = DeviceId("cnc")
         names = PointTable(device, tuple(Point(PointName(point.name)) for point in self.config.points))
         intervals_s = (0.1,) * len(table)
         options = DeviceOptions(
-            device, DRIVER, Packed(self.config), names, intervals_s, 2.0, 0.5, 0.5, 3, retry_max_s
+            device, DRIVER, Packed(self.config), names, intervals_s, connect_s, 0.5, 0.5, 3, retry_max_s
         )
         self.clock, self.metrics = SystemClock(), Metrics()
         self.current = DeviceCurrent(names, self.clock)
