@@ -464,6 +464,8 @@ class DriverSpec:
         shares: what a device of a validated config uses together with others; two that disagree are refused. Pure.
         browser: loads the browser; a running agent never calls it.
         certificates: opens the certificate store in the driver's directory (``Context.directory``).
+        files: reads what a validated config names of the disk, as a connection would, before a reload takes it up.
+            Raises ``DriverError``; the message names the file. Blocks.
     """
 
     protocol: str
@@ -478,3 +480,4 @@ class DriverSpec:
     shares: Callable[[Any], Sequence[Shared]] | None = None
     browser: Callable[[], BrowserSpec] | None = None
     certificates: Callable[[Path], CertificateStore] | None = None
+    files: Callable[[Any], None] | None = None

@@ -230,12 +230,15 @@ def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple
 
 
 def _plan(options: DeviceOptions) -> None:
-    """See whether the driver takes the device.
+    """See whether the driver takes the device, and the files that it names.
 
     Raises:
         DriverError: it does not.
     """
-    device = options.spec.create(planning_context(options.id), options.config.unpack())
+    config = options.config.unpack()
+    device = options.spec.create(planning_context(options.id), config)
+    if options.spec.files is not None:
+        options.spec.files(config)
     for _, points in by_interval(device.polled, options.intervals_s):
         device.plan(points, frozenset())
 

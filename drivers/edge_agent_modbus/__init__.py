@@ -4,6 +4,7 @@ from edge_agent.driver import API, DriverSpec, SimulatorSpec, Stability
 from edge_agent.probing import ProberSpec
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.session import ModbusUnit
+from edge_agent_modbus.tls import load_context
 from edge_agent_modbus.transport import shared_by
 from edge_agent_modbus.writer import ModbusWriter
 
@@ -12,6 +13,11 @@ def _simulator() -> SimulatorSpec:
     from edge_agent_modbus.simulator import SIMULATOR  # noqa: PLC0415 - a running agent never loads it
 
     return SIMULATOR
+
+
+def _read_files(config: ModbusDevice) -> None:
+    if config.tls is not None:
+        load_context(config.tls, checks_name=True)
 
 
 def _prober() -> ProberSpec:
@@ -31,4 +37,5 @@ DRIVER = DriverSpec(
     simulator=_simulator,
     prober=_prober,
     shares=shared_by,
+    files=_read_files,
 )

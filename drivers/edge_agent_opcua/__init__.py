@@ -18,6 +18,10 @@ def _certificates(directory: Path) -> CertificateStore:
     return store
 
 
+def _read_files(config: OpcUaDevice) -> None:
+    importlib.import_module("edge_agent_opcua.security").read_files(config)
+
+
 def _browser() -> BrowserSpec:
     spec: BrowserSpec = importlib.import_module("edge_agent_opcua.browse").BROWSER
     return spec
@@ -33,4 +37,5 @@ DRIVER = DriverSpec(
     writer=writer,
     browser=_browser,
     certificates=_certificates,
+    files=_read_files,
 )

@@ -26,9 +26,9 @@ from edge_agent_opcua.certificate import (
 )
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.own import Identity, OwnCertificates, load_identity
-from edge_agent_opcua.trust import Trusted, TrustList
+from edge_agent_opcua.trust import Trusted, TrustList, load_trusted
 
-__all__ = ["Credentials", "Identity", "UntrustedError", "check_server", "load_credentials"]
+__all__ = ["Credentials", "Identity", "UntrustedError", "check_server", "load_credentials", "read_files"]
 
 KEY_BITS = range(2048, 4097)  # of every policy that we have (OPC 10000-7)
 _OWN = "make a new one and renew `certificate:`"
@@ -64,18 +64,36 @@ def load_credentials(config: OpcUaDevice, directory: Path, now: datetime) -> Cre
     Raises:
         DeviceUnavailableError: a file is missing or is not what it should be; the message names it.
     """
-    if config.certificate is not None and config.private_key is not None:
-        own = load_identity(config.certificate, config.private_key, config.application_uri)
+    own, user = _own(config), _user(config)
+    if own is not None:
         check_time(own.certificate, now, "our certificate", _OWN)
-        identities = [own]
-    else:
-        identities = OwnCertificates(directory / "own").usable(now)
-    user = None
-    if config.user_certificate is not None and config.user_private_key is not None:
-        user = load_identity(config.user_certificate, config.user_private_key, is_application=False)
+    if user is not None:
         check_time(user.certificate, now, "the user's certificate", "make a new one and renew `user_certificate:`")
-    more = [config.trusted] if isinstance(config.trusted, Path) else list(config.trusted or ())
-    return Credentials(tuple(identities), TrustList(directory).load(more), user)
+    identities = OwnCertificates(directory / "own").usable(now) if own is None else [own]
+    return Credentials(tuple(identities), TrustList(directory).load(_trusted(config)), user)
+
+
+def read_files(config: OpcUaDevice) -> None:
+    """Read the certificates and keys that ``config`` names itself; errors as ``load_credentials``. Blocks."""
+    _own(config)
+    _user(config)
+    load_trusted(_trusted(config))
+
+
+def _own(config: OpcUaDevice) -> Identity | None:
+    if config.certificate is None or config.private_key is None:
+        return None
+    return load_identity(config.certificate, config.private_key, config.application_uri)
+
+
+def _user(config: OpcUaDevice) -> Identity | None:
+    if config.user_certificate is None or config.user_private_key is None:
+        return None
+    return load_identity(config.user_certificate, config.user_private_key, is_application=False)
+
+
+def _trusted(config: OpcUaDevice) -> Sequence[Path]:
+    return [config.trusted] if isinstance(config.trusted, Path) else list(config.trusted or ())
 
 
 def check_server(

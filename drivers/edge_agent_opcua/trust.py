@@ -41,6 +41,9 @@ class Trusted:
     certificates: tuple[x509.Certificate, ...] = ()
     revocations: tuple[x509.CertificateRevocationList, ...] = ()
 
+    def __add__(self, other: "Trusted") -> "Trusted":
+        return Trusted(self.certificates + other.certificates, self.revocations + other.revocations)
+
     def authorities_of(self, certificate: x509.Certificate) -> list[x509.Certificate]:
         """Return the trusted authorities that have issued ``certificate``."""
         return [one for one in self.certificates if one != certificate and has_issued(one, certificate)]
@@ -98,15 +101,7 @@ class TrustList:
         Raises:
             DeviceUnavailableError: a file cannot be read or is not a certificate; the message names it.
         """
-        certificates = [kept.certificate for kept in self.trusted()]
-        revocations = _revocations(self.trusted_folder)
-        for path in more:
-            if path.is_dir():
-                certificates += [one for file in files_in(path) for one in load_certificates(file)]
-                revocations += _revocations(path)
-            else:
-                certificates += load_certificates(path)
-        return Trusted(tuple(certificates), tuple(revocations))
+        return _of_folder(self.trusted_folder) + load_trusted(more)
 
     def trusted(self) -> list[Kept]:
         """Return what is on the list; errors as ``load``."""
@@ -176,6 +171,23 @@ class TrustList:
         aged = sorted(files, key=lambda file: file.stat().st_mtime_ns)
         for file in aged[: max(0, len(aged) + 1 - MAX_REJECTED)]:
             remove(file)
+
+
+def load_trusted(paths: Iterable[Path]) -> Trusted:
+    """Read files, or folders of them.
+
+    Raises:
+        DeviceUnavailableError: a file cannot be read or is not a certificate; the message names it.
+    """
+    found = Trusted()
+    for path in paths:
+        found += _of_folder(path) if path.is_dir() else Trusted(tuple(load_certificates(path)))
+    return found
+
+
+def _of_folder(folder: Path) -> Trusted:
+    certificates = [one for file in files_in(folder) for one in load_certificates(file)]
+    return Trusted(tuple(certificates), tuple(_revocations(folder)))
 
 
 def _kept(file: Path) -> list[Kept]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge_agent.collect.options import DeviceOptions
@@ -12,6 +12,7 @@ from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
 from edge_agent.config.options import AgentOptions, LocalOptions
 from edge_agent.config.parts import Parts, take_apart
+from edge_agent.config.present import check_files
 from edge_agent.config.referenced import content_digest, files_at, paths_in
 from edge_agent.config.schema import (
     GatewayModel,
@@ -37,7 +38,7 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
     Raises:
         ConfigError: with every problem of the document, in order of place.
     """
-    parts, gateway, outbox, ops = _checked(source, document, registry)
+    parts, gateway, outbox, ops = _checked(source, document, registry, (check, check_files))
     directory = parts.directory
     return AgentOptions(
         source=source.path,
@@ -56,8 +57,8 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
 
 
 def build_local(source: Source, document: Document, registry: Registry) -> LocalOptions:
-    """As ``build``, for a document whose secrets were left out."""
-    parts, _, outbox, ops = _checked(source, document, registry)
+    """As ``build``, for a document whose secrets were left out; what else it names may be missing, too."""
+    parts, _, outbox, ops = _checked(source, document, registry, (check,))
     return LocalOptions(
         outbox=_outbox(outbox, parts.directory),
         identifiers=identifier_options(parts),
@@ -66,10 +67,11 @@ def build_local(source: Source, document: Document, registry: Registry) -> Local
 
 
 def _checked(
-    source: Source, document: Document, registry: Registry
+    source: Source, document: Document, registry: Registry, checks: Iterable[Callable[[Document, Parts], None]]
 ) -> tuple[Parts, GatewayModel, OutboxModel, OpsModel]:
     parts = take_apart(document, source.path.absolute().parent, registry)
-    check(document, parts)
+    for one in checks:
+        one(document, parts)
     gateway, outbox, ops = parts.gateway, parts.outbox, parts.ops
     if document.problems or gateway is None or outbox is None or ops is None:
         raise ConfigError(sorted(set(document.problems)))

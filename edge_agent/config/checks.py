@@ -1,14 +1,13 @@
 """What no single model can see: ids that repeat, settings that contradict each other, templates, codes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from edge_agent.config.exposure import exposure
 from edge_agent.config.identities import check_codes
 from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
+from edge_agent.config.present import paths_at
 from edge_agent.config.schema import MqttModel, OpsModel, parse_listen, parse_server
 from edge_agent.config.shape import Location
 from edge_agent.driver import DeviceModel, DriverSpec, Shared
@@ -29,8 +28,9 @@ def check(document: Document, parts: Parts) -> None:
     _check_client_ids(document, parts)
     check_shared(document, parts.devices)
     for position, (_, device) in parts.devices.items():
-        for place, key in _private_keys(device, ("devices", position)):
-            _check_private(document, place, key)
+        for place, path in paths_at(device, ("devices", position)):
+            if str(place[-1]) == "key" or str(place[-1]).endswith("_key"):
+                _check_private(document, place, path)
     check_codes(document, parts)
     if parts.ops is not None:
         _check_ops(document, parts.ops, parts.directory)
@@ -65,9 +65,6 @@ def _check_tls(document: Document, position: int, publisher: MqttModel, director
         document.report((*at, "tls"), "no server is mqtts://, so nothing here has an effect", at_key=True)
     if tls.key is not None and tls.certificate is None:
         document.report((*at, "tls", "key"), "a key needs its certificate:", at_key=True)
-    for key, written in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
-        if written is not None and not (directory / written).is_file():
-            document.report((*at, "tls", key), f"{directory / written} is not a file")
     if tls.key is not None:
         _check_private(document, (*at, "tls", "key"), directory / tls.key)
 
@@ -93,9 +90,6 @@ def _check_ops(document: Document, ops: OpsModel, directory: Path) -> None:
             f"needs at least {MIN_TOKEN} characters of ASCII without spaces; `openssl rand -hex 32` makes one"
         )
         document.report(("ops", "token"), message)
-    for key, written in () if ops.tls is None else (("certificate", ops.tls.certificate), ("key", ops.tls.key)):
-        if not (directory / written).is_file():
-            document.report(("ops", "tls", key), f"{directory / written} is not a file")
     if ops.tls is not None:
         _check_private(document, ("ops", "tls", "key"), directory / ops.tls.key)
 
@@ -103,15 +97,6 @@ def _check_ops(document: Document, ops: OpsModel, directory: Path) -> None:
 def _check_private(document: Document, at: Location, path: Path) -> None:
     if why := exposure(path):
         document.report(at, why)
-
-
-def _private_keys(model: BaseModel, at: Location) -> Iterator[tuple[Location, Path]]:
-    """Yield the files that hold private keys: every path whose key in the document is ``key`` or ``…_key``."""
-    for name, value in model:
-        if isinstance(value, BaseModel):
-            yield from _private_keys(value, (*at, name))
-        elif isinstance(value, Path) and (name == "key" or name.endswith("_key")):
-            yield (*at, name), value
 
 
 def _check_session(document: Document, position: int, publisher: MqttModel) -> None:

@@ -11,7 +11,7 @@ from edge_agent.model import Deadband, ReadingClass
 from edge_agent.outbox.options import OutboxOptions
 from edge_agent.publish.options import ReplayOptions, ServerOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry
-from tests.cases.config.kit import DEVICES, HEAD, PATH, FakeDevice, load_text
+from tests.cases.config.kit import DEVICES, HEAD, FakeDevice, load_text
 
 
 @pytest.fixture(autouse=True)
@@ -78,14 +78,16 @@ def test_a_disabled_device_is_checked_but_not_built() -> None:
         load_text(HEAD + DEVICES.replace("points", "enabled: false, interval: 1, points"))
 
 
-def test_relative_paths_are_relative_to_the_file_also_those_of_a_driver() -> None:
-    text = HEAD + DEVICES.replace("points", "ca: pki/ca.pem, points")
-    options = load_text(text + "outbox: {directory: state}\nops: {control_socket: a.sock}\n")
-    assert options.outbox.directory == PATH.parent / "state"
-    assert options.ops.control_socket == PATH.parent / "a.sock"
+def test_relative_paths_are_relative_to_the_file_also_those_of_a_driver(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    text = HEAD + DEVICES.replace("points", "ca: ca.pem, points")
+    text += "outbox: {directory: state}\nops: {control_socket: a.sock}\n"
+    options = load_text(text, path=tmp_path / "gateway.yaml")
+    assert options.outbox.directory == tmp_path / "state"
+    assert options.ops.control_socket == tmp_path / "a.sock"
     config_model = options.devices[0].config.unpack()
     assert isinstance(config_model, FakeDevice)
-    assert config_model.ca == PATH.parent / "pki/ca.pem"
+    assert config_model.ca == tmp_path / "ca.pem"
 
 
 def test_under_systemd_the_directories_are_the_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ def test_ids_that_repeat_name_the_first_one_also_where_an_entry_is_wrong_in_itse
     [
         (PLAIN % "tls: {insecure: true}", "3:57: publishers[0].tls: no server is mqtts://, so nothing here has an effect"),
         (TLS % "tls: {key: here}", "3:64: publishers[0].tls.key: a key needs its certificate:"),
-        (TLS % "tls: {ca: none.pem}", "3:68: publishers[0].tls.ca: {tmp}/none.pem is not a file"),
+        (TLS % "tls: {ca: none.pem}", "3:68: publishers[0].tls.ca: {tmp}/none.pem does not exist"),
+        (TLS % "tls: {ca: .}", "3:68: publishers[0].tls.ca: {tmp} is not a file"),
         (TLS % "password: !env PASSWORD", "3:58: publishers[0].password: a password needs its username:"),
         (PLAIN % "keep_alive: 1500ms", "3:69: publishers[0].keep_alive: MQTT counts the keep alive in whole seconds"),
         (PLAIN % "topics: {data: 'a/{divice}'}", "3:72: publishers[0].topics.data: {divice} is not known here; known: {gateway}, {device}"),
@@ -160,7 +161,7 @@ def test_codes_are_made_of_labels_and_suffixes() -> None:
             "{token: !env SHORT}",
             "6:14: ops.token: needs at least 16 characters of ASCII without spaces; `openssl rand -hex 32` makes one",
         ),
-        ("{tls: {certificate: a, key: b}}", "is not a file"),
+        ("{tls: {certificate: a, key: b}}", "6:26: ops.tls.certificate: /etc/edge-agent/a does not exist"),
     ],
 )
 def test_what_others_can_reach_needs_a_token_and_tls(ops: str, expected: str) -> None:

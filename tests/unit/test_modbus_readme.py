@@ -1,7 +1,10 @@
 """What the driver's README says is what the driver takes."""
 
+import shutil
 from pathlib import Path
 from typing import cast
+
+import pytest
 
 import edge_agent_modbus
 from edge_agent.cli.plan import DevicePlan, line_loads, load_as_json
@@ -47,8 +50,14 @@ def test_every_status_is_in_the_table_of_errors() -> None:
         assert f"`{status.name}`" in README
 
 
-def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
-    sample = FOLDER / "sample.yaml"
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    for name in ("plant-ca.pem", "gateway.pem", "gateway.key"):
+        (tmp_path / name).touch(0o600)
+    return Path(shutil.copy(FOLDER / "sample.yaml", tmp_path))
+
+
+def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown(sample: Path) -> None:
     shown = README.split("```yaml\n")[1].split("```")[0]
     assert shown in sample.read_text()
     first = load(sample, Registry()).devices[0]
@@ -57,8 +66,8 @@ def test_the_sample_is_valid_and_its_first_device_and_plan_are_shown() -> None:
         assert f"    {request}\n" in README
 
 
-def test_every_field_of_a_plan_as_json_is_described() -> None:
-    options = load(FOLDER / "sample.yaml", Registry())
+def test_every_field_of_a_plan_as_json_is_described(sample: Path) -> None:
+    options = load(sample, Registry())
     plans = [DevicePlan.of(device) for device in options.devices]
     fields = set(load_as_json(line_loads(plans)[0]))
     for poll in plans[0].as_json():

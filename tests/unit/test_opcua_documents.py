@@ -25,8 +25,12 @@ README = (FOLDER / "README.md").read_text()
 def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[OpcUaDevice]:
     for device in ("cnc-07", "robot-06"):
         (tmp_path / f"{device}-password").write_text("secret")
+    (tmp_path / "trusted").mkdir()
+    for name in ("own.pem", "own.key", "user.pem", "user.key"):
+        (tmp_path / name).touch(0o600)
+    (tmp_path / "sample.yaml").write_text(SAMPLE.replace("/etc/edge-agent/pki", str(tmp_path)))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    devices = [device.config.unpack() for device in load(FOLDER / "sample.yaml", Registry()).devices]
+    devices = [device.config.unpack() for device in load(tmp_path / "sample.yaml", Registry()).devices]
     return [device for device in devices if isinstance(device, OpcUaDevice)]
 
 

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from edge_agent.config import load
 from edge_agent.registry import Registry
 from edge_agent.reload import Reloader
 from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.certificates import make_certificate
 
 YAML = """
 gateway: {id: gw}
@@ -44,3 +47,61 @@ async def test_signals_that_come_together_are_one_reload_and_a_trial_that_waits_
         await eventually(lambda: reloads.get() == 3)
         for task in tasks:
             task.cancel()
+
+
+@asynccontextmanager
+async def reloading(path: Path) -> AsyncIterator[Reloader]:
+    agent = Agent(await asyncio.to_thread(load, path, Registry()))
+    reloader = Reloader(agent, path)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(agent.run()), group.create_task(reloader.run())]
+        yield reloader
+        for task in tasks:
+            task.cancel()
+
+
+MODBUS = "driver: modbus, host: 127.0.0.1, tls: {ca: own.pem, certificate: own.pem, key: own.key}"
+OPC_UA = "driver: opcua, url: opc.tcp://127.0.0.1:1, security_policy: Basic256Sha256"
+POINTS = {"modbus": "points: [{name: p, holding: 1, type: uint16}]", "opcua": "points: [{name: p, node: i=1}]"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "written", "complaint"),
+    [
+        ("modbus", MODBUS, "own.pem and {}/own.key do not belong together"),
+        ("opcua", f"{OPC_UA}, certificate: own.pem, private_key: own.key", "own.key is not the key of {}/own.pem"),
+        ("opcua", f"{OPC_UA}, user_certificate: own.pem, user_private_key: own.key", "own.key is not the key of"),
+        ("opcua", f"{OPC_UA}, trusted: own.key", "own.key is not a certificate"),
+    ],
+    ids=["modbus", "opcua-own", "opcua-user", "opcua-trusted"],
+)
+async def test_a_device_whose_files_cannot_be_used_is_not_taken_up(
+    path: Path, tmp_path: Path, driver: str, written: str, complaint: str
+) -> None:
+    text = YAML.replace("devices: []", f"devices: [{{id: d, {written}, {POINTS[driver]}}}]")
+    async with reloading(path) as reloader:
+        put(path, text)
+        missing = await reloader._act({})
+        assert missing["result"] == "refused"  # type: ignore[index]
+        for problem in missing["problems"]:  # type: ignore[index]
+            assert problem["line"] == 4
+            assert problem["message"].endswith(" does not exist")
+        put_pair(tmp_path, certificate_key=1, key=2)
+        (told,) = (await reloader._act({}))["problems"]  # type: ignore[index]
+        assert complaint.format(tmp_path) in told["message"]
+        assert reloader._agent.options.devices == ()
+        put_pair(tmp_path, certificate_key=2, key=2)
+        put(path, text.replace("trusted: own.key", "trusted: own.pem"))
+        assert (await reloader._act({"dry_run": True}))["ok"] is True  # type: ignore[index]
+
+
+def put(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def put_pair(folder: Path, *, certificate_key: int, key: int) -> None:
+    """Write ``own.pem`` and ``own.key``, which fit where the numbers are the same."""
+    make_certificate("urn:a", key=certificate_key).write(folder, "own")
+    make_certificate("urn:a", key=key).write(folder / "other", "own")
+    (folder / "other" / "own.key").replace(folder / "own.key")
+    (folder / "own.key").chmod(0o600)

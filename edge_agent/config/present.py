@@ -1,0 +1,61 @@
+"""Whether the files that a configuration names are there, for whoever looks: another user may see less or more."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from edge_agent.config.node import Document
+from edge_agent.config.parts import Parts
+from edge_agent.config.shape import Location
+
+
+def check_files(document: Document, parts: Parts) -> None:
+    """Report every file that cannot be read: certificates and keys of publishers, of the pages, of devices."""
+    for position, publisher in parts.publishers.items():
+        tls = publisher.tls
+        for key, written in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
+            if written is not None:
+                _check_file(document, ("publishers", position, "tls", key), parts.directory / written)
+    if parts.ops is not None and parts.ops.tls is not None:
+        for key, written in (("certificate", parts.ops.tls.certificate), ("key", parts.ops.tls.key)):
+            _check_file(document, ("ops", "tls", key), parts.directory / written)
+    for position, (_, device) in parts.devices.items():
+        for at, path in paths_at(device, ("devices", position)):
+            _check_file(document, at, path, is_plain=False)
+
+
+def paths_at(value: object, at: Location) -> Iterator[tuple[Location, Path]]:
+    """Yield every path in a model with the place of its key in the document, in the order of the fields."""
+    match value:
+        case Path():
+            yield at, value
+        case BaseModel():
+            for name, inner in value:
+                yield from paths_at(inner, (*at, name))
+        case list() | tuple():
+            for position, inner in enumerate(value):
+                yield from paths_at(inner, (*at, position))
+        case _:
+            pass
+
+
+def _check_file(document: Document, at: Location, path: Path, *, is_plain: bool = True) -> None:
+    if why := _unreadable(path, is_plain=is_plain):
+        document.report(at, why)
+
+
+def _unreadable(path: Path, *, is_plain: bool) -> str | None:
+    try:
+        if path.is_file():
+            path.open("rb").close()
+        elif not path.exists():
+            return f"{path} does not exist"
+        elif is_plain:
+            return f"{path} is not a file"
+        elif path.is_dir():
+            os.scandir(path).close()
+    except OSError as exc:
+        return f"{path} cannot be read: {exc.strerror}"
+    return None
