@@ -1,5 +1,7 @@
 """The installed unit under a real systemd: starts, is watched, comes back, stays down, reloads, stops."""
 
+import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +102,13 @@ class Service:
         before = len(self.rows())
         until(lambda: len(self.rows()) > before, lambda: f"a row arrives:\n{self.journal()[-4000:]}")
 
+    def value(self, device: str, point: str) -> float:
+        """Return the last good value of a point that arrived; NaN without one."""
+        told = [message.json() for message in self._received.on("/data") if message.json()["device"] == device]
+        columns = (row["points"].get(point, {"v": []}) for message in told for row in message["rows"])
+        found = [value for column in columns for value in column["v"] if value is not None]
+        return found[-1] if found else math.nan
+
     def is_restarted_since(self, pid: str) -> bool:
         return self.show("ActiveState") == "active" and self.show("MainPID") not in {pid, "0"}
 
@@ -159,6 +168,29 @@ def test_it_may_do_nothing_but_its_work(service: Service) -> None:
     assert int(status["Uid"].split("\t")[0]) != 0
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")  # proc(5): 2 = a filter
+
+
+def test_a_serial_port_of_the_dialout_group_is_read_and_no_other_is(installed: Service) -> None:
+    serial = "    unit: 3\n    retry_max: 1s\n    serial: {port: %s, baud_rate: 115200}\n"
+    point = "    points: [{name: voltage, holding: 9, type: float32, unit: V}]\n"
+    meters = "".join(
+        f"  - id: {name}\n    driver: modbus\n{serial % f'/run/line-{name}'}{point}"
+        for name in ("mine", "foreign")
+    )
+    installed.write("root/lines.yaml", f"devices:\n{meters}")
+    installed.inside("systemd-run", "--unit=lines", "edge-agent", "simulate", "/root/lines.yaml")
+    for name, group in (("mine", "dialout"), ("foreign", "tty")):
+        until(lambda: installed.inside("readlink", "-f", f"/run/line-{name}").startswith("/dev/pts"), str)  # noqa: B023
+        # As udev gives /dev/ttyUSB0 to the group dialout.
+        installed.inside(
+            "sh", "-c", f"chgrp {group} $(readlink -f /run/line-{name}) && chmod 660 /run/line-{name}"
+        )
+    installed.configure(more=meters)
+    installed.systemctl("start", UNIT)
+    until(lambda: re.search(r"foreign.*dialout", installed.inside("edge-agent", "status")), installed.journal)
+    until(lambda: 100 < installed.value("mine", "voltage") < 300, installed.journal)
+    assert math.isnan(installed.value("foreign", "voltage"))
+    installed.systemctl("stop", UNIT, "lines")
 
 
 def test_a_kill_costs_nothing_that_was_committed(service: Service) -> None:
