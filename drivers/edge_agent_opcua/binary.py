@@ -266,28 +266,33 @@ class Reader:
         """Read one thing of a built-in type."""
         return _READERS[kind](self)
 
-    def elements(self, kind: int) -> list[Any]:
-        """Read an array of things of a built-in type."""
+    def elements(self, kind: int, count: int | None = None) -> list[Any]:
+        """Read an array of things of a built-in type; without its length, if there are ``count`` of them."""
         form = _STRUCTS.get(kind)
         if form is not None:
-            count = self.count(form.size)
+            count = self.count(form.size) if count is None else count
             self.spend(count)
             at = self.skip(count * form.size)
             return list(Struct(f"<{count}{form.format[1:]}").unpack_from(self.data, at))
         if kind == BuiltIn.NULL:
             raise MalformedError("an array of nothing")
-        count = self.count(1)
+        count = self.count(1) if count is None else count
         self.spend(count)
         read = _READERS[kind]
         return [read(self) for _ in range(count)]
 
-    def _dimensions(self, elements: int) -> tuple[int, ...]:
+    def sizes(self) -> tuple[int, ...]:
+        """Read the sizes of an array's dimensions."""
         count = self.count(_INT32.size)
         if count > MAX_DIMENSIONS:
             raise MalformedError(f"an array of {count} dimensions")
         at = self.skip(count * _INT32.size)
-        dimensions = Struct(f"<{count}i").unpack_from(self.data, at)
-        if any(size < 0 for size in dimensions) or (count and math.prod(dimensions) != elements):
+        sizes: tuple[int, ...] = Struct(f"<{count}i").unpack_from(self.data, at)
+        return sizes
+
+    def _dimensions(self, elements: int) -> tuple[int, ...]:
+        dimensions = self.sizes()
+        if any(size < 0 for size in dimensions) or (dimensions and math.prod(dimensions) != elements):
             raise MalformedError(f"{elements} elements in dimensions of {dimensions}")
         return dimensions
 

@@ -18,6 +18,7 @@ _FORMS = {
     ua.StructureType.StructureWithOptionalFields: Form.OPTIONAL,
     ua.StructureType.Union: Form.UNION,
 }
+_ONE_DIMENSION = (0, 1)  # ValueRank; 0, one or more, is none that a field may have, and nothing larger is known
 _ANY_VALUE = ua.ObjectIds.BaseDataType
 
 Attributes = Callable[[Sequence[Any], int], Awaitable[Sequence[Any]]]
@@ -118,11 +119,15 @@ def _definition(told: Any, kinds: Mapping[Any, Any], built_in: Mapping[Any, int 
     for part in told.Fields or ():
         is_structure = isinstance(kinds.get(part.DataType), ua.StructureDefinition)
         kind = BuiltIn.EXTENSION_OBJECT if is_structure else built_in.get(part.DataType)
-        if kind is None or part.ValueRank > 1:
+        if kind is None:
             return None
         inside = address_of(part.DataType) if is_structure else None
         is_optional = form is Form.OPTIONAL and bool(part.IsOptional)
-        fields.append(FieldType(str(part.Name), kind, inside, part.ValueRank >= 0, is_optional))
+        rank = part.ValueRank
+        sizes = tuple(part.ArrayDimensions or ()) if rank > 1 else ()
+        fields.append(
+            FieldType(str(part.Name), kind, inside, rank in _ONE_DIMENSION, is_optional, rank > 1, sizes)
+        )
     return Definition(form, tuple(fields))
 
 

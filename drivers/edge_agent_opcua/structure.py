@@ -1,8 +1,9 @@
 """What is inside of structures and arrays: from a definition and bytes to one field. Pure.
 
-Structures are encoded as in OPC 10000-6 §5.2.6 to §5.2.8; the server tells their definitions (``definitions``).
+Structures are encoded as in OPC 10000-6 §5.2.5 to §5.2.8; the server tells their definitions (``definitions``).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -31,6 +32,8 @@ class FieldType:
     Attributes:
         kind: the built-in type on the wire; EXTENSION_OBJECT for another structure.
         data_type: node of that structure's type; None where the value itself says what it is.
+        is_matrix: an array of more than one dimension.
+        sizes: of its dimensions at most, if the server tells them; 0 may be any (OPC 10000-3 §8.51).
     """
 
     name: str
@@ -38,6 +41,8 @@ class FieldType:
     data_type: NodeAddress | None = None
     is_array: bool = False
     is_optional: bool = False
+    is_matrix: bool = False
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,51 +118,119 @@ def _opened(value: Value, definitions: Definitions) -> Value:
     definition = definitions.get(value.content.type_id)
     if definition is None or value.content.body is None:
         raise NothingThereError(Quality.BAD_DATA_ENCODING_UNSUPPORTED)
-    body = value.content.body
-    reader = Reader(body, most=FIELDS_PER_BYTE * len(body) + SPARE_FIELDS)
-    return Value(value.kind, read_fields(reader, definition, definitions))
+    return Value(value.kind, _fields(value.content.body, definition, definitions))
 
 
-def read_fields(
-    reader: Reader, definition: Definition, definitions: Definitions, depth: int = 0
-) -> dict[str, Value]:
+def _fields(body: bytes, definition: Definition, definitions: Definitions) -> dict[str, Value]:
     """Read a structure; what is not there is left out.
+
+    A matrix has the sizes of its dimensions ahead; some servers (node-opcua, asyncua) send it as if it had one
+    dimension. Which way it is, nobody tells: it is the one that leaves no byte over and fits what the definition
+    says of the sizes. Where both do, and differ, the value is not guessed.
 
     Raises:
         MalformedError: it is not what the definition says.
     """
-    if depth > MAX_DEPTH:
-        raise MalformedError(f"structures in structures, more than {MAX_DEPTH} deep")
-    reader.spend()
-    fields: Sequence[FieldType] = definition.fields
-    if definition.form is Form.OPTIONAL:
-        fields = _present(fields, reader.uint32())
-    elif definition.form is Form.UNION:
-        switch = reader.uint32()
-        if switch > len(fields):
-            raise MalformedError(f"union of {len(fields)} with field {switch}")
-        fields = fields[switch - 1 : switch] if switch else ()
-    return {field.name: _read_field(reader, field, definitions, depth) for field in fields}
+    ways: list[tuple[bool, dict[str, Value]]] = []
+    for is_flat in (False, True):
+        reading = _Reading(body, definitions, is_flat=is_flat)
+        try:
+            fields = reading.fields(definition)
+        except MalformedError:
+            if not reading.has_matrix:
+                raise
+            continue
+        if not reading.has_matrix:
+            return fields
+        if reading.is_at_end:
+            ways.append((reading.has_told_sizes, fields))
+    likely = [fields for has_told_sizes, fields in ways if has_told_sizes] or [fields for _, fields in ways]
+    if not likely or any(fields != likely[0] for fields in likely):
+        raise MalformedError(f"a structure with a matrix that can be read in {len(likely)} ways")
+    return likely[0]
+
+
+class _Reading:
+    """Reads one structure.
+
+    Args:
+        is_flat: matrices are sent as if they had one dimension.
+
+    Attributes:
+        has_matrix: one was met.
+        has_told_sizes: no matrix is larger than its definition allows; of those that are flat, none is smaller.
+    """
+
+    def __init__(self, body: bytes, definitions: Definitions, *, is_flat: bool) -> None:
+        self.has_matrix = False
+        self.has_told_sizes = True
+        self._reader = Reader(body, most=FIELDS_PER_BYTE * len(body) + SPARE_FIELDS)
+        self._definitions = definitions
+        self._is_flat = is_flat
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._reader.at == len(self._reader.data)
+
+    def fields(self, definition: Definition, depth: int = 0) -> dict[str, Value]:
+        """Read what comes next."""
+        if depth > MAX_DEPTH:
+            raise MalformedError(f"structures in structures, more than {MAX_DEPTH} deep")
+        self._reader.spend()
+        fields: Sequence[FieldType] = definition.fields
+        if definition.form is Form.OPTIONAL:
+            fields = _present(fields, self._reader.uint32())
+        elif definition.form is Form.UNION:
+            switch = self._reader.uint32()
+            if switch > len(fields):
+                raise MalformedError(f"union of {len(fields)} with field {switch}")
+            fields = fields[switch - 1 : switch] if switch else ()
+        return {field.name: self._field(field, depth) for field in fields}
+
+    def _field(self, field: FieldType, depth: int) -> Value:
+        if field.is_matrix:
+            self.has_matrix = True
+            return self._flat_matrix(field, depth) if self._is_flat else self._matrix(field, depth)
+        if field.is_array:
+            return Value(field.kind, self._elements(field, depth, None), is_array=True)
+        if field.data_type is not None:
+            return Value(field.kind, self.fields(self._definition(field.data_type), depth + 1))
+        content: Any = self._reader.scalar(field.kind)
+        return content if isinstance(content, Value) else Value(field.kind, content)
+
+    def _matrix(self, field: FieldType, depth: int) -> Value:
+        told = self._reader.sizes()
+        if len(told) == 1 or any(size < -1 for size in told):
+            raise MalformedError(f"a matrix of {told}")
+        sizes = [max(0, size) for size in told]
+        if any(most and size > most for size, most in zip(sizes, field.sizes, strict=False)):
+            self.has_told_sizes = False
+        elements = self._elements(field, depth, math.prod(sizes) if sizes else 0)
+        return Value(field.kind, elements, is_array=True, dimensions=tuple(sizes))
+
+    def _flat_matrix(self, field: FieldType, depth: int) -> Value:
+        elements = self._elements(field, depth, None)
+        is_whole = len(elements) == math.prod(field.sizes)
+        if field.sizes and all(field.sizes) and not is_whole:
+            self.has_told_sizes = False
+        return Value(field.kind, elements, is_array=True, dimensions=field.sizes if is_whole else ())
+
+    def _elements(self, field: FieldType, depth: int, count: int | None) -> list[Any]:
+        if field.data_type is None:
+            return self._reader.elements(field.kind, count)
+        definition = self._definition(field.data_type)
+        count = self._reader.count(1) if count is None else count
+        self._reader.spend(count)
+        return [self.fields(definition, depth + 1) for _ in range(count)]
+
+    def _definition(self, data_type: NodeAddress) -> Definition:
+        definition = self._definitions.get(data_type)
+        if definition is None:
+            raise NothingThereError(Quality.BAD_DATA_ENCODING_UNSUPPORTED)
+        return definition
 
 
 def _present(fields: Sequence[FieldType], mask: int) -> list[FieldType]:
     optional = [field for field in fields if field.is_optional]
     absent = {field.name for place, field in enumerate(optional) if not mask >> place & 1}
     return [field for field in fields if field.name not in absent]
-
-
-def _read_field(reader: Reader, field: FieldType, definitions: Definitions, depth: int) -> Value:
-    if field.data_type is None:
-        if field.is_array:
-            return Value(field.kind, reader.elements(field.kind), is_array=True)
-        content: Any = reader.scalar(field.kind)
-        return content if isinstance(content, Value) else Value(field.kind, content)
-    definition = definitions.get(field.data_type)
-    if definition is None:
-        raise NothingThereError(Quality.BAD_DATA_ENCODING_UNSUPPORTED)
-    if not field.is_array:
-        return Value(field.kind, read_fields(reader, definition, definitions, depth + 1))
-    count = reader.count(1)
-    reader.spend(count)
-    inside = [read_fields(reader, definition, definitions, depth + 1) for _ in range(count)]
-    return Value(field.kind, inside, is_array=True)

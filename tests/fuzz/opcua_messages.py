@@ -97,6 +97,10 @@ class Messages:
         status = self.chance.choice([None, *[ua.StatusCode()] * 5, ua.StatusCode(self.chance.getrandbits(32))])
         return ua.DataValue(self.variant(kind), status, **times)
 
+    def content(self, kind: Any) -> Any:
+        """Return what a Variant of ``kind`` holds."""
+        return self._contents[kind]()
+
     def variant(self, kind: Any = None) -> Any:
         """Return a Variant of any type and shape, or a scalar of ``kind``."""
         if kind is not None:

@@ -216,7 +216,7 @@ def _text_of_array(kind: Any, content: list[Any], status: int) -> tuple[DataType
         return DataType.NULL, None, Quality.BAD_NOT_SUPPORTED
     if len(_flat(content)) > MAX_TEXT_ELEMENTS:
         return DataType.NULL, None, Quality.BAD_ENCODING_LIMITS_EXCEEDED
-    return _good_text(json.dumps(_plain(kind, content), ensure_ascii=False, separators=(",", ":")), status)
+    return _good_text(json.dumps(plain(kind, content), ensure_ascii=False, separators=(",", ":")), status)
 
 
 def _flat(content: list[Any]) -> list[Any]:
@@ -232,12 +232,12 @@ def _has(content: Any, kind: Any) -> bool:
     return kind in NEVER or kind.value in RESERVED
 
 
-def _plain(kind: Any, content: Any) -> Any:
+def plain(kind: Any, content: Any) -> Any:
     if isinstance(content, list):
-        return [_plain(kind, one) for one in content]
+        return [plain(kind, one) for one in content]
     if isinstance(content, ua.Variant):
         inside = [] if content.is_array and content.Value is None else content.Value
-        return _plain(content.VariantType, inside)
+        return plain(content.VariantType, inside)
     if content is None or kind == Kind.Null:
         return None
     if kind in TYPES:

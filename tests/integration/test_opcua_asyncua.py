@@ -73,6 +73,8 @@ async def url() -> AsyncIterator[str]:
 
 
 async def _add_structure(server: Any, index: int) -> None:
+    turn = new_struct_field("Turn", Kind.Int16, array=True)
+    turn.ValueRank, turn.ArrayDimensions = 2, [2, 2]  # which asyncua sends with one dimension
     await new_struct(
         server,
         index,
@@ -81,10 +83,11 @@ async def _add_structure(server: Any, index: int) -> None:
             new_struct_field("Number", Kind.UInt16),
             new_struct_field("Name", Kind.String, optional=True),
             new_struct_field("Offsets", Kind.Double, array=True),
+            turn,
         ],
     )
     await server.load_data_type_definitions()
-    tool = ua.Tool(Number=7, Name=None, Offsets=[0.5, 0.25])
+    tool = ua.Tool(Number=7, Name=None, Offsets=[0.5, 0.25], Turn=[1, 0, 0, 1])
     kind = ua.extension_objects_by_datatype
     data_type = next(node for node, cls in kind.items() if cls is ua.Tool)
     await server.nodes.objects.add_variable(
@@ -105,7 +108,7 @@ async def test_every_built_in_type_arrives(url: str, mode: str) -> None:
 
 
 async def test_fields_of_a_structure_arrive(url: str) -> None:
-    fields = ["Number", "Offsets.1", "Name", "*"]
+    fields = ["Number", "Offsets.1", "Name", "Turn", "*"]
     table = [points(["Tool"], field=field)[0] | {"name": f"p{i}"} for i, field in enumerate(fields)]
     device, config = make_device(url, table, mode="poll")
     got = await read_once(device, config)
@@ -113,7 +116,8 @@ async def test_fields_of_a_structure_arrive(url: str) -> None:
         "p0": (7, 0),
         "p1": (0.25, 0),
         "p2": (None, Quality.BAD_NO_DATA),
-        "p3": ('{"Number":7,"Offsets":[0.5,0.25]}', 0),
+        "p3": ("[[1,0],[0,1]]", 0),
+        "p4": ('{"Number":7,"Offsets":[0.5,0.25],"Turn":[[1,0],[0,1]]}', 0),
     }
 
 

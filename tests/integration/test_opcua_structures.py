@@ -18,6 +18,7 @@ AXIS = {
     "Busy": 2500.0,
     "Label": "轴",
     "State": 20,
+    "Turn": [[1.0, 0.0, 0.5], [0.0, 1.0, 0.25]],
 }
 PARTS: list[tuple[str, dict[str, Any], str, Any, int]] = [
     ("Axis", {"field": "Position.X"}, "float64", 1.5, 0),
@@ -27,6 +28,8 @@ PARTS: list[tuple[str, dict[str, Any], str, Any, int]] = [
     ("Axis", {"field": "Label"}, "string", "轴", 0),
     ("Axis", {"field": "Busy"}, "float64", 2500.0, 0),
     ("Axis", {"field": "State"}, "int32", 20, 0),
+    ("Axis", {"field": "Turn"}, "string", "[[1.0,0.0,0.5],[0.0,1.0,0.25]]", 0),
+    ("Axis", {"field": "Turn.5"}, "float64", 0.25, 0),
     ("Axis", {"field": "Position"}, "string", '{"X":1.5,"Y":-1.5}', 0),
     ("Axis", {"field": "Nowhere"}, "null", None, Quality.BAD_NO_DATA),
     ("Axis", {"field": "Limits.2"}, "null", None, Quality.BAD_INDEX_RANGE_NO_DATA),

@@ -57,6 +57,83 @@ def test_a_structure_without_bytes_or_definition_cannot_be_read() -> None:
     assert pick(value, 0) == bad(Quality.BAD_DATA_ENCODING_UNSUPPORTED)
 
 
+def matrix(kind: int, sizes: tuple[int, ...] = (), data_type: NodeAddress | None = None) -> Definition:
+    """A matrix between two numbers."""
+    fields = (
+        FieldType("A", BuiltIn.INT32),
+        FieldType("M", kind, data_type, is_matrix=True, sizes=sizes),
+        FieldType("B", BuiltIn.INT32),
+    )
+    return Definition(Form.PLAIN, fields)
+
+
+def ints(*numbers: int) -> bytes:
+    return struct.pack(f"<{len(numbers)}i", *numbers)
+
+
+SIX = struct.pack("<6d", 1, 2, 3, 4, 5, 6)
+NESTED, IN_A_ROW = "[[1.0,2.0,3.0],[4.0,5.0,6.0]]", "[1.0,2.0,3.0,4.0,5.0,6.0]"
+OF_STRUCTURES = matrix(BuiltIn.EXTENSION_OBJECT, (), TYPE)
+
+
+@pytest.mark.parametrize(
+    ("definition", "told", "expected"),
+    [
+        (matrix(BuiltIn.DOUBLE), ints(2, 2, 3) + SIX, NESTED),
+        (matrix(BuiltIn.INT32), ints(3, 1, 2, 2, 1, 2, 3, 4), "[[[1,2],[3,4]]]"),
+        (matrix(BuiltIn.STRING), ints(2, 2, 1, 1) + b"x" + ints(-1), '[["x"],[null]]'),
+        (OF_STRUCTURES, ints(2, 1, 1) + BODY, '[[{"A":7,"B":"YWI=","C":1.5}]]'),
+        (matrix(BuiltIn.DOUBLE), ints(2, 0, 3), "[]"),
+        (matrix(BuiltIn.DOUBLE), ints(2, 3, -1), "[]"),
+        (matrix(BuiltIn.DOUBLE), ints(-1), "[]"),
+        # As some servers send it: with one dimension. Only the definition knows more.
+        (matrix(BuiltIn.DOUBLE, (2, 3)), ints(6) + SIX, NESTED),
+        (matrix(BuiltIn.DOUBLE, (3, 3)), ints(6) + SIX, IN_A_ROW),
+        (matrix(BuiltIn.DOUBLE), ints(6) + SIX, IN_A_ROW),
+        # Either two numbers or the sizes of nothing: the definition allows one of them alone.
+        (matrix(BuiltIn.INT32, (1, 2)), ints(2, 5, 0), "[[5,0]]"),
+        (matrix(BuiltIn.INT32, (9, 9)), ints(2, 5, 0), "[]"),
+    ],
+)
+def test_a_matrix_between_other_fields_is_read(definition: Definition, told: bytes, expected: str) -> None:
+    inside = {ENCODING: definition, TYPE: PLAIN}
+    value = Value(BuiltIn.EXTENSION_OBJECT, Structure(ENCODING, ints(7) + told + ints(8)))
+    picked = {name: picker((name,), inside, None, is_field=True)(value, 0) for name in "AMB"}
+    assert picked == {
+        "A": (DataType.INT32, 7, 0),
+        "M": (DataType.STRING, expected, 0),
+        "B": (DataType.INT32, 8, 0),
+    }
+
+
+def test_an_element_of_a_matrix_is_found_along_its_rows() -> None:
+    body = ints(7, 2, 2, 3) + SIX + ints(8)
+    assert read(matrix(BuiltIn.DOUBLE), body, "M.3") == (DataType.FLOAT64, 4.0, 0)
+    assert read(matrix(BuiltIn.DOUBLE), body, "M.6") == bad(Quality.BAD_INDEX_RANGE_NO_DATA)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ints(2),
+        ints(2, 1, 2),
+        ints(1, 3),  # one dimension
+        ints(2, 2**31 - 1, 2**31 - 1),
+        ints(2, 1, 1) + SIX,  # more than there is room for
+        ints(2, -2, 1),
+        ints(101, *[1] * 100),
+    ],
+)
+def test_a_matrix_that_is_not_what_it_says_costs_its_own_structure(told: bytes) -> None:
+    body = ints(7) + told + ints(8)
+    assert read(matrix(BuiltIn.DOUBLE), body, "B") == bad(Quality.BAD_DECODING_ERROR)
+
+
+def test_a_matrix_that_can_be_read_in_two_ways_is_not_guessed() -> None:
+    body = ints(7, 2, 1, 0, 8)
+    assert read(matrix(BuiltIn.INT32, (1, 2)), body, "M") == bad(Quality.BAD_DECODING_ERROR)
+
+
 def test_structures_in_structures_end_somewhere() -> None:
     body = b""
     for _ in range(500):  # the same structure, in itself

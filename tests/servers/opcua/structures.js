@@ -15,7 +15,7 @@ module.exports = function addStructures(addressSpace, namespace, folder, { DataT
     });
     const axis = (name, x) => make("Axis", {
         name, position: { x, y: -x }, limits: [-100, 100], path: [{ x: 1, y: 2 }, { x: 3, y: 4 }],
-        busy: 2500, label: { text: "轴" }, state: 20,
+        busy: 2500, label: { text: "轴" }, state: 20, turn: [1, 0, 0.5, 0, 1, 0.25],
     });
 
     hold("Axis", "Axis", one(axis("X1", 1.5)));
