@@ -18,6 +18,7 @@ CONDITION = 2782
 _ACKNOWLEDGEABLE = 2881
 _ALARM = 2915
 REFRESH_START, REFRESH_END, REFRESH_REQUIRED, QUEUE_OVERFLOW = 2787, 2788, 2789, 3035
+ALWAYS = (REFRESH_START, REFRESH_END, REFRESH_REQUIRED, QUEUE_OVERFLOW)  # told whatever types are wanted
 
 TYPES = {
     "BaseEventType": BASE_EVENT,
@@ -61,8 +62,9 @@ class Field:
     namespace: NodeAddress = CORE
 
 
+EVENT_TYPE = Field("event_type", BASE_EVENT, ("EventType",))
 FIELDS = (
-    Field("event_type", BASE_EVENT, ("EventType",)),
+    EVENT_TYPE,
     Field("event_id", BASE_EVENT, ("EventId",)),
     Field("time", BASE_EVENT, ("Time",)),
     Field("source_name", BASE_EVENT, ("SourceName",)),

@@ -3,27 +3,32 @@
 Severities are not its business: the end of an alarm may be less severe than the alarm, and has to be told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncua import ua
 
-from edge_agent_opcua.event import FIELDS, Field, Wanted
+from edge_agent_opcua.event import ALWAYS, EVENT_TYPE, FIELDS, Field, Wanted
 from edge_agent_opcua.node_id import NodeAddress
 
 _NO_NAMESPACE = 0x7FFF  # of a browse name; the library takes no greater one
 
 
-def event_filter(wanted: Wanted, find: Callable[[NodeAddress], Any]) -> Any:
+def event_filter(
+    wanted: Wanted, find: Callable[[NodeAddress], Any], literally: Callable[[Any], Sequence[Any]] | None = None
+) -> Any:
     """Return the library's filter.
 
     Args:
         wanted: what the point gets.
         find: gives the library's node id, None where the server lacks the namespace: no event is of such a type,
             nor has it such a field.
+        literally: gives a type and those below it, for a server that takes a type for itself alone.
     """
     fields = [_operand(field, find(field.namespace)) for field in (*FIELDS, *wanted.more)]
-    return ua.EventFilter(fields, ua.ContentFilter(_any_of(list(map(find, wanted.types)))))
+    types = list(map(find, wanted.types))
+    elements = _any_of(types) if literally is None or not types else [_one_of(types, literally)]
+    return ua.EventFilter(fields, ua.ContentFilter(elements))
 
 
 def _operand(field: Field, namespace: Any) -> Any:
@@ -33,6 +38,14 @@ def _operand(field: Field, namespace: Any) -> Any:
         BrowsePath=[ua.QualifiedName(name, index) for name in field.path],
         AttributeId=ua.AttributeIds.Value if field.path else ua.AttributeIds.NodeId,
     )
+
+
+def _one_of(types: list[Any], literally: Callable[[Any], Sequence[Any]]) -> Any:
+    """Return what every other server does by itself (OPC 10000-9 §5.5.7, OPC 10000-4 §7.7.3 OfType)."""
+    wanted = [inside for node_id in types if node_id is not None for inside in literally(node_id)]
+    wanted += map(ua.NodeId, ALWAYS)
+    literals = [ua.LiteralOperand(ua.Variant(one, ua.VariantType.NodeId)) for one in dict.fromkeys(wanted)]
+    return ua.ContentFilterElement(ua.FilterOperator.InList, [_operand(EVENT_TYPE, ua.NodeId()), *literals])
 
 
 def _any_of(types: list[Any]) -> list[Any]:

@@ -2,7 +2,8 @@
 
 import asyncio
 from array import array
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncua import ua
@@ -51,9 +52,9 @@ class _Readings:
         self._statuses.append(status)
         self._offsets_ns.append(0 if time_ns is None else time_ns - self.time_ns)
 
-    def lose(self, point: int) -> None:
-        """Say that events of a point before this one are missing."""
-        self._lost.append(Lost((point,), self._since_ns, self.time_ns, LossReason.OVERFLOW, 1))
+    def lose(self, point: int, events: int = 1) -> None:
+        """Say that events of a point before this one are missing: so many at the least."""
+        self._lost.append(Lost((point,), self._since_ns, self.time_ns, LossReason.OVERFLOW, events))
 
     def batch(self, device: DeviceId) -> ReadingBatch:
         statuses = array("I", self._statuses) if any(self._statuses) else None
@@ -87,7 +88,9 @@ class EventStream:
         """Points of a subscription are reported, anew or for the first time: refresh their conditions."""
         self._due.setdefault(subscription, set()).update(points)
 
-    async def take(self, subscription: int, lists: Iterable[Any], since_ns: int, emit: Emit) -> None:
+    async def take(
+        self, subscription: int, lists: Sequence[Any], since_ns: int, emit: Emit, queue_sizes: Mapping[int, int]
+    ) -> None:
         """Report the events of one notification.
 
         On cancellation what was not reported of conditions is told by the next refresh.
@@ -97,8 +100,13 @@ class EventStream:
             lists: the library's EventFieldLists.
             since_ns: what the server had to say until then has come.
             emit: as of ``Session.run``.
+            queue_sizes: how many events the server keeps of a point.
         """
         readings = _Readings(self._clock.now_ns(), since_ns)
+        if self._services.profile.drops_events_in_silence:
+            for point, count in Counter(int(fields.ClientHandle) for fields in lists).items():
+                if 0 < queue_sizes.get(point, 0) <= count:
+                    self._overflow(subscription, point, readings, 0)
         for fields in lists:
             point = int(fields.ClientHandle)
             more = self._conditions.wanted[point].more
@@ -140,14 +148,18 @@ class EventStream:
         elif kind == REFRESH_REQUIRED:
             self.begin(subscription, [point])
         elif kind == QUEUE_OVERFLOW:
-            self.overflows += 1
-            self.begin(subscription, [point])
-            readings.lose(point)
+            self._overflow(subscription, point, readings, 1)
             readings.add(point, to_text("EventQueueOverflowEventType", event.fields), OVERFLOW, event.time_ns)
         else:
             name = await self._name(event.type_id)
             if self._conditions.take(point, name, event):
                 readings.add(point, to_text(name, event.fields), Quality.GOOD, event.time_ns)
+
+    def _overflow(self, subscription: int, point: int, readings: _Readings, events: int) -> None:
+        """The server gave up ``events`` of a point at the least; 0: nobody can say whether any."""
+        self.overflows += 1
+        self.begin(subscription, [point])
+        readings.lose(point, events)
 
     def _end(self, subscription: int, point: int, readings: _Readings) -> None:
         waiting = self._waiting.get(subscription, set())

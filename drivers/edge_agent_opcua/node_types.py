@@ -9,6 +9,7 @@ from edge_agent.errors import PointRejectedError
 from edge_agent_opcua.binary import BuiltIn
 from edge_agent_opcua.encode import NodeType
 
+MAX_SUBTYPES = 1000  # of one type
 MAX_DEPTH = 32  # of data types below one another
 
 _IDS, _ATTRIBUTES = ua.ObjectIds, ua.AttributeIds
@@ -77,6 +78,18 @@ async def built_in_of(service: Any, data_type: Any) -> int | None:
             break
         data_type = above[0][1].NodeId
     return None
+
+
+async def subtypes_of(service: Any, data_type: Any) -> list[Any]:
+    """Return a type and all that are below it, ``MAX_SUBTYPES`` at the most."""
+    found = {data_type: None}
+    waiting = [data_type]
+    while waiting and len(found) < MAX_SUBTYPES:
+        below = await _browse(service, waiting, ua.BrowseDirection.Forward, _IDS.HasSubtype)
+        told = [ua.NodeId(it.NodeId.Identifier, it.NodeId.NamespaceIndex, it.NodeId.NodeIdType) for _, it in below]
+        waiting = [node_id for node_id in told if node_id not in found]
+        found |= dict.fromkeys(waiting)
+    return list(found)[:MAX_SUBTYPES]
 
 
 async def texts_of(service: Any, nodes: Sequence[Any], built_in: int) -> tuple[tuple[int, str], ...]:

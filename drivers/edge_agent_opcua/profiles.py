@@ -19,6 +19,9 @@ class Profile:
         max_operations: most nodes in one request.
         max_items: most variables that it reports, of all clients together.
         max_samples_per_s: most samples that it takes, of all variables together.
+        takes_types_literally: it leaves out events of types below those that were asked for, and those that say
+            what became of a refresh or a queue.
+        drops_events_in_silence: a full queue gives up events, and no EventQueueOverflowEventType says so.
     """
 
     source: str
@@ -26,6 +29,8 @@ class Profile:
     max_operations: int = MAX_OPERATIONS
     max_items: int = 0
     max_samples_per_s: int = 0
+    takes_types_literally: bool = False
+    drops_events_in_silence: bool = False
 
 
 AUTO = "auto"
@@ -35,10 +40,14 @@ _SINUMERIK = "Access MyMachine / OPC UA, configuration manual 6FC5397-1DP41-0BA0
 
 PROFILES: Mapping[str, Profile] = {
     STANDARD: Profile("the limits that the server announces"),
-    "asyncua": Profile("run against: no limits", ("freeopcua",)),
+    "asyncua": Profile(
+        "run against: no limits", ("freeopcua",), takes_types_literally=True, drops_events_in_silence=True
+    ),
     "ignition": Profile(f"{_UMH}: 1,000 of a request are safe", ("inductive automation", "ignition", "milo")),
     "kepware": Profile(f"{_UMH}: 1,000 of a request are safe", ("kepware", "kepserverex")),
-    "node-opcua": Profile("run against: the limits that it announces", ("node-opcua", "nodeopcua")),
+    "node-opcua": Profile(
+        "run against: the limits that it announces", ("node-opcua", "nodeopcua"), drops_events_in_silence=True
+    ),
     "prosys": Profile(f"{_UMH}: 800 of a request are safe", ("prosys",), max_operations=800),
     "s7-1200": Profile(
         f"{_UMH}, after Siemens 109755846: 100 of a request, much slower with more; 1,000 items",

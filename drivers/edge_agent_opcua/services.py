@@ -18,6 +18,7 @@ from edge_agent_opcua.browse_path import Address, BrowsePath
 from edge_agent_opcua.convert import EPOCH_TICKS, LATEST_TICKS, TICK_NS
 from edge_agent_opcua.event_filter import event_filter
 from edge_agent_opcua.node_id import NodeAddress
+from edge_agent_opcua.node_types import subtypes_of
 from edge_agent_opcua.plan import Item, chunks
 from edge_agent_opcua.point import Discard, Trigger
 from edge_agent_opcua.profiles import AUTO, MAX_OPERATIONS, PROFILES, Profile, detect
@@ -107,6 +108,7 @@ class Services:
         self._clock = clock
         self._reads, self._items, self._ways = Portion(), Portion(), Portion()
         self._history_nodes = HISTORY_NODES
+        self._below: dict[Any, Sequence[Any]] = {}  # by type of events, the types below it
         self.ahead_ns = 0
         self._renewing = asyncio.Lock()
         self.renew_at_s = clock.monotonic_s() + RENEW_AFTER * client.secure_channel_timeout / 1e3
@@ -164,6 +166,8 @@ class Services:
 
     async def monitor(self, subscription_id: int, items: Sequence[tuple[Item, Any]]) -> list[Any]:
         """Ask that items be reported, each with its node; return a MonitoredItemCreateResult for each."""
+        if self.profile.takes_types_literally:
+            await self._learn_types([item for item, _ in items])
 
         async def call(part: Sequence[tuple[Item, Any]]) -> Sequence[Any]:
             params = ua.CreateMonitoredItemsParameters(
@@ -239,6 +243,13 @@ class Services:
         ]
         return ua.BrowsePath(ua.NodeId(_IDS.RootFolder), ua.RelativePath(elements))
 
+    async def _learn_types(self, items: Sequence[Item]) -> None:
+        """Ask which types of events are below those that are wanted; each is asked for once."""
+        for item in items:
+            for node_id in map(self.find, item.events.types if item.events is not None else ()):
+                if node_id is not None and node_id not in self._below:
+                    self._below[node_id] = await subtypes_of(self.client.uaclient, node_id)
+
     def _create(self, item: Item, node_id: Any) -> Any:
         params = ua.MonitoringParameters(
             ClientHandle=item.point,
@@ -247,7 +258,8 @@ class Services:
             DiscardOldest=item.discard is Discard.OLDEST,
         )
         if item.events is not None:
-            params.Filter = event_filter(item.events, self.find)
+            literally = self._below.__getitem__ if self.profile.takes_types_literally else None
+            params.Filter = event_filter(item.events, self.find, literally)
         elif item.is_filtered:
             params.Filter = _data_filter(item)
         kind = ua.AttributeIds.Value if item.events is None else ua.AttributeIds.EventNotifier

@@ -252,7 +252,7 @@ class OpcUaSession:
                     for fields in event_fields(told)
                     if fields.ClientHandle in subscription.reported and fields.ClientHandle in self._notifiers
                 ]
-            await self._events.take(subscription.number, events, since_ns, emit)
+            await self._events.take(subscription.number, events, since_ns, emit, subscription.queue_sizes)
         with whole_session(self._url, "reading a notification"):
             variables = frozenset(subscription.reported).difference(self._notifiers)
             columns = self._decoder.changes(time_ns, told.changes, variables)

@@ -37,6 +37,7 @@ class Subscription:
         heard_ns: the same in data time.
         is_heard: it said something since listening began.
         reported: monitored item of each point that the server reports.
+        queue_sizes: of those, how many samples or events the server keeps.
     """
 
     def __init__(self, services: Services, url: str, asked: Publishing, revisions: Revisions) -> None:
@@ -46,6 +47,7 @@ class Subscription:
         self.heard_ns = 0
         self.is_heard = False
         self.reported: dict[int, int] = {}
+        self.queue_sizes: dict[int, int] = {}
         self.items: Mapping[int, Item] = {item.point: item for item in asked.items}
         self._services = services
         self._url = url
@@ -136,4 +138,5 @@ class Subscription:
                 yield item.point, result.StatusCode.value
             else:
                 self.reported[item.point] = result.MonitoredItemId
+                self.queue_sizes[item.point] = result.RevisedQueueSize
                 self._revisions.item(item, result.RevisedSamplingInterval / 1e3, result.RevisedQueueSize)

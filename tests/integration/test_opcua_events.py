@@ -251,6 +251,24 @@ async def test_a_queue_that_overflowed_is_counted_and_what_is_missing_asked_for(
     assert 0 < lost[0].t_last_ns - lost[0].t_first_ns < 10e9
 
 
+async def test_a_queue_that_was_full_counts_as_a_loss_where_the_server_does_not_tell_of_one(
+    server: OpcUaServer,
+) -> None:
+    """node-opcua 2.186 keeps 100 events at the least, and raises no EventQueueOverflowEventType by itself."""
+    device, config = device_of(server, LOG | {"queue_size": 100}, publishing_interval="500ms")
+    async with reporting(device, config) as collected:
+        await in_sync(collected, "log")
+        for number in range(300):
+            server.order("tell", type="ToolEventType", message=str(number))
+        await eventually(lambda: told(collected, "log")[-1:] and told(collected, "log")[-1]["message"] == "299")
+        await in_sync(collected, "log", times=2)
+    assert len(told(collected, "log")) < 300
+    assert {(each.points, each.reason, each.readings) for each in collected.lost} == {
+        ((0,), LossReason.OVERFLOW, 0)
+    }
+    assert 0 < collected.lost[0].t_last_ns - collected.lost[0].t_first_ns < 10e9
+
+
 async def test_events_flow_beside_data_and_cost_no_other_point(server: OpcUaServer) -> None:
     table = [
         *points(["Counter", "Program"]),
