@@ -112,6 +112,9 @@ class OpcUaDevice(DeviceModel):
     backfill: bool = Field(
         default=True, description="After an outage, fetch what the server kept of it, where it keeps a history."
     )
+    backfill_timeout: Duration = Field(
+        default=1800.0, ge=1, description="Longest time to fetch an outage; what has not come by then is a loss."
+    )
     keep_alive: Duration = Field(
         default=5.0, ge=0.1, description="A server with nothing to report says so this often; silence is a loss."
     )
@@ -191,6 +194,8 @@ class OpcUaDevice(DeviceModel):
         written = SUBSCRIPTION_KEYS & self.model_fields_set
         if written and len(polled) == len(self.points):
             raise ValueError(f"{', '.join(sorted(written))} has no meaning: every point is polled")
+        if "backfill_timeout" in self.model_fields_set and not self.backfill:
+            raise ValueError("backfill_timeout has no meaning: nothing is fetched with `backfill: false`")
         if "check_interval" in self.model_fields_set and not self._is_any(Mode.BOTH):
             raise ValueError("check_interval has no meaning: no point is in mode both")
         return self

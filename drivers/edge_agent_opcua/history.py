@@ -27,8 +27,9 @@ class History:
     """What one session fetches.
 
     Args:
-        patience_s: for each request.
         delivered: what was told already.
+        patience_s: for each request.
+        limit_s: for a fetch as a whole.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class History:
         delivered: Delivered,
         clock: Clock,
         patience_s: float,
+        limit_s: float,
     ) -> None:
         self._device = device
         self._url = url
@@ -48,6 +50,7 @@ class History:
         self._delivered = delivered
         self._clock = clock
         self._patience_s = patience_s
+        self._limit_s = limit_s
 
     async def kept(self, node_ids: Mapping[int, Any]) -> frozenset[int]:
         """Return the points, of those with these nodes, of which the server keeps a history that we may read."""
@@ -69,7 +72,7 @@ class History:
     ) -> frozenset[int]:
         """Report what the server kept of points, marked as historical; return those of which some may be missing.
 
-        That is what the server refuses, or promises again and again and does not give.
+        That is what the server refuses, promises again and again and does not give, or gives too slowly.
 
         Args:
             node_ids: by point.
@@ -82,16 +85,21 @@ class History:
         """
         progress = _Progress(from_ns, to_ns, self._delivered)
         refused: set[int] = set()
+        deadline_s = self._clock.monotonic_s() + self._limit_s
         end_ns = max(to_ns.values(), default=from_ns)
         work = [(points, from_ns) for points in self._services.history_portions(list(node_ids))]
         while work:
             points, start_ns = work.pop(0)
             asked: list[tuple[int, bytes | None]] = [(point, None) for point in points]
             while asked:
+                left_s = deadline_s - self._clock.monotonic_s()
+                if left_s <= 0:
+                    late = {point for point, _ in asked} | {point for points, _ in work for point in points}
+                    return frozenset(refused | late)
                 nodes = [(node_ids[point], more) for point, more in asked]
                 try:
                     with one_exchange(self._url, "reading history"):
-                        async with asyncio.timeout(self._patience_s):
+                        async with asyncio.timeout(min(self._patience_s, left_s)):
                             parts = await self._services.history(nodes, _time(start_ns), _time(end_ns))
                         batch = self._batch([point for point, _ in asked], parts, progress)
                 except ExchangeError:

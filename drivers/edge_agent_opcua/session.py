@@ -102,7 +102,14 @@ class OpcUaSession:
         self._events = EventStream(self._device, config.url, self._services, conditions, clock)
         self._nodes = Nodes(config.url, self._services, nodes, config.points)
         history = History(
-            self._device, config.url, self._services, self._decoder, past.delivered, clock, config.connect_timeout
+            self._device,
+            config.url,
+            self._services,
+            self._decoder,
+            past.delivered,
+            clock,
+            config.connect_timeout,
+            config.backfill_timeout,
         )
         self._outage = Outage(self._device, past, history if config.backfill else None, self._resumption)
         self._retries = Retries(config.bad_node_retry, config.transient_retry)

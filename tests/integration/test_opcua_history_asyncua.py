@@ -4,12 +4,14 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from asyncua import Server, ua
 from asyncua.server.history_sql import HistorySQLite
 
+from edge_agent.model import LossReason
 from edge_agent.testing.eventually import eventually
 from edge_agent_opcua.services import HISTORY_VALUES
 from tests.servers.link import Link, Proxy, proxy
@@ -28,18 +30,37 @@ class _Storage(HistorySQLite):  # type: ignore[misc]  # the library has no types
         return f"{node_id.NamespaceIndex}_{node_id.Identifier}"
 
 
+class _EndlessStorage(_Storage):
+    """Has one value more each time that it is asked, a little later than the one before, and takes its time."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.asked = 0
+
+    async def read_node_history(
+        self, _node_id: ua.NodeId, start: datetime, _end: datetime, _count: int
+    ) -> tuple[list[ua.DataValue], datetime]:
+        self.asked += 1
+        await asyncio.sleep(PERIOD_S)
+        at = start + timedelta(microseconds=100)
+        variant = ua.Variant(-self.asked, ua.VariantType.Int32)
+        return [ua.DataValue(variant, SourceTimestamp=at, ServerTimestamp=at)], at
+
+
 @dataclass
 class Historian:
     """Serves Counter, kept since it was 0, and Sine, kept nowhere, behind a link; ``count`` is their value."""
 
     way: Proxy
+    storage: _Storage
     count: int = 0
 
 
 @pytest.fixture
-async def historian(tmp_path: Path) -> AsyncIterator[Historian]:
+async def historian(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Historian]:
     server = Server()
-    server.iserver.history_manager.set_storage(_Storage(str(tmp_path / "history.db")))
+    storage: _Storage = getattr(request, "param", _Storage)(str(tmp_path / "history.db"))
+    server.iserver.history_manager.set_storage(storage)
     await server.init()
     server.set_endpoint("opc.tcp://127.0.0.1:0")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
@@ -59,7 +80,7 @@ async def historian(tmp_path: Path) -> AsyncIterator[Historian]:
         await server.historize_node_data_change(counter, period=None)
         with proxy(server.bserver._server.sockets[0].getsockname()[1]) as link:
             async with asyncio.TaskGroup() as group:
-                serving = Historian(link)
+                serving = Historian(link, storage)
                 counting = group.create_task(count(serving))
                 yield serving
                 counting.cancel()
@@ -96,3 +117,26 @@ async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(histor
     missing = set(range(min(seen), max(seen) + 1)) - seen
     assert missing == set(), "asyncua's clock is told once a second"
     assert device.lost == []
+
+
+@pytest.mark.parametrize("historian", [_EndlessStorage], indirect=True)
+async def test_a_history_that_never_ends_is_a_loss_after_its_time_and_costs_nothing_fresh(
+    historian: Historian,
+) -> None:
+    way, storage = historian.way, historian.storage
+    assert isinstance(storage, _EndlessStorage)
+    device = Supervised(f"opc.tcp://127.0.0.1:{way.port}", backfill_timeout="1s")
+    async with device.running():
+        await eventually(lambda: device.is_fresh)
+        way.link = Link.HALF_OPEN
+        await eventually(lambda: device.losses)
+        way.link = Link.GOOD
+        await eventually(lambda: storage.asked > 3)
+        assert device.lost == []
+        await eventually(lambda: device.lost)
+        asked, live = storage.asked, len(device.kept)
+        await eventually(lambda: len(device.kept) > live + 5)
+        assert storage.asked == asked
+    (lost,) = device.lost
+    assert (lost.points, lost.reason, lost.readings) == ((0,), LossReason.OUTAGE, 0)
+    assert sum(batch.historical for batch in device.kept) > 3

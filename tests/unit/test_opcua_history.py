@@ -19,6 +19,7 @@ from edge_agent_opcua.responses import HistoryPart, Values
 TICKS_1970 = 116_444_736_000_000_000
 SECOND_NS = 1_000_000_000
 BAD = 0x8034_0000
+LIMIT_S = 60.0
 
 
 def kept(*seconds: int) -> Values:
@@ -52,7 +53,9 @@ class FakeServices:
         return parts
 
 
-async def fetched(services: FakeServices, delivered: Delivered) -> tuple[list[tuple[int, int]], frozenset[int]]:
+async def fetched(
+    services: FakeServices, delivered: Delivered, clock: FakeClock | None = None
+) -> tuple[list[tuple[int, int]], frozenset[int]]:
     got: list[tuple[int, int]] = []
 
     async def emit(batch: ReadingBatch) -> None:
@@ -61,7 +64,10 @@ async def fetched(services: FakeServices, delivered: Delivered) -> tuple[list[tu
             for point, value in zip(column.points, column.values or (), strict=True):
                 got.append((point, value))  # type: ignore[arg-type]
 
-    history = History(DeviceId("cnc"), "opc.tcp://cnc", services, Decoder(), delivered, FakeClock(), 1.0)  # type: ignore[arg-type]
+    asking: Any = services
+    history = History(
+        DeviceId("cnc"), "opc.tcp://cnc", asking, Decoder(), delivered, clock or FakeClock(), 1.0, LIMIT_S
+    )
     nodes = {0: "a", 1: "b"}
     refused = await history.fetch(
         nodes, START_NS + 10 * SECOND_NS, dict.fromkeys(nodes, START_NS + 20 * SECOND_NS), emit
@@ -146,3 +152,43 @@ async def test_after_a_fetch_that_was_cut_short_nothing_comes_twice() -> None:
     answers[("a", b"more")] = HistoryPart(0, None, kept(13))
     got, _ = await fetched(FakeServices(answers), delivered)
     assert got == [(0, 13)]
+
+
+class SlowServices(FakeServices):
+    """Takes its time for each answer, and has one value more of ``a``, a little later, for ever."""
+
+    def __init__(self, clock: FakeClock, takes_s: float) -> None:
+        super().__init__({})
+        self._clock = clock
+        self._takes_s = takes_s
+
+    def history_portions(self, points: Sequence[int]) -> Iterator[Sequence[int]]:
+        return iter([[point] for point in points])
+
+    async def history(
+        self, nodes: Sequence[tuple[Any, bytes | None]], _start: datetime, _end: datetime
+    ) -> list[HistoryPart]:
+        self.asked.append(list(nodes))
+        await self._clock.advance(self._takes_s)
+        ((node, _),) = nodes
+        at = TICKS_1970 + START_NS // 100 + 10 * SECOND_NS // 100 + len(self.asked)
+        value = Values(pack("<BBiq", 0x05, 6, len(self.asked), at), 0, 1)
+        return [HistoryPart(0, b"more" if node == "a" else None, value)]
+
+
+async def test_a_server_that_gives_too_slowly_costs_what_has_not_come_and_nothing_else() -> None:
+    clock = FakeClock()
+    services = SlowServices(clock, takes_s=7.0)
+    got, late = await fetched(services, Delivered(0), clock)
+    assert len(services.asked) == 9  # 63 s
+    assert got == [(0, number) for number in range(1, 10)]
+    assert late == {0, 1}, "the first one is not at its end, and the second one was not asked for"
+
+
+async def test_what_came_in_time_is_no_loss() -> None:
+    clock = FakeClock()
+    services = SlowServices(clock, takes_s=7.0)
+    services.history_portions = lambda points: iter([[point] for point in reversed(points)])  # type: ignore[method-assign]
+    got, late = await fetched(services, Delivered(0), clock)
+    assert got[0] == (1, 1)
+    assert late == {0}
