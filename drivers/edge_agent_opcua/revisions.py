@@ -26,6 +26,7 @@ class Revisions:
         self._shorter: dict[int, tuple[int, int]] = {}
         self._unfiltered: set[int] = set()
         self._publishing: dict[float, float] = {}
+        self._left_out: set[int] = set()
 
     def published(self, asked_s: float, given_s: float) -> None:
         """A subscription publishes each ``given_s``."""
@@ -42,6 +43,10 @@ class Revisions:
     def unfiltered(self, points: Iterable[int]) -> None:
         """Points are reported at every change, for want of a deadband or trigger."""
         self._unfiltered.update(points)
+
+    def left_out(self, points: Iterable[int]) -> None:
+        """There is no room for points at the server."""
+        self._left_out.update(points)
 
     def remarks(self) -> tuple[str, ...]:
         """Return a sentence for each kind of difference."""
@@ -63,6 +68,10 @@ class Revisions:
         told += self._about(
             dict.fromkeys(self._unfiltered, ""),
             "the server has no such deadband or trigger and reports every change",
+        )
+        told += self._about(
+            dict.fromkeys(self._left_out, ""),
+            "the server reports no more variables, of all its clients or in as many subscriptions as it gives us",
         )
         return tuple(told)
 

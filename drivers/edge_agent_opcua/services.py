@@ -39,6 +39,7 @@ _SERVER_NODES = (
     _IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
     _IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+    _IDS.Server_ServerCapabilities_MaxMonitoredItemsPerSubscription,
     _IDS.Server_ServerStatus_CurrentTime,
     _IDS.Server_ServerStatus_BuildInfo_ManufacturerName,
     _IDS.Server_ServerStatus_BuildInfo_ProductName,
@@ -96,6 +97,7 @@ class Services:
         client: the library's, used by this session alone.
         namespaces: URIs, by index, as last learned.
         profile: what is known of the server.
+        max_items: most items of one subscription (OPC 10000-5 §6.3.2); 0: the server tells no limit.
         ahead_ns: by how much the server's clock is ahead of ours, less the time that its answer took.
         renew_at_s: control time from which the channel's token is renewed.
     """
@@ -109,6 +111,7 @@ class Services:
         self._reads, self._items, self._ways = Portion(), Portion(), Portion()
         self._history_nodes = HISTORY_NODES
         self._below: dict[Any, Sequence[Any]] = {}  # by type of events, the types below it
+        self.max_items = 0
         self.ahead_ns = 0
         self._renewing = asyncio.Lock()
         self.renew_at_s = clock.monotonic_s() + RENEW_AFTER * client.secure_channel_timeout / 1e3
@@ -122,7 +125,7 @@ class Services:
         ids = [ua.NodeId(identifier) for identifier in _SERVER_NODES]
         read = partial(self.client.uaclient.read_attributes, attr=ua.AttributeIds.Value)
         told = await self._reads.each(ids, read)
-        namespaces, reads, calls, histories, ways, now, manufacturer, product = (
+        namespaces, reads, calls, histories, ways, items, now, manufacturer, product = (
             value.Value.Value if value.Value is not None else None for value in told
         )
         self.namespaces = namespaces if isinstance(namespaces, list) else []
@@ -131,6 +134,7 @@ class Services:
         self._items.size = min(_limit(calls), self.profile.max_operations)
         self._ways.size = min(_limit(ways), self.profile.max_operations)
         self._history_nodes = min(_limit(histories), HISTORY_NODES)
+        self.max_items = items if isinstance(items, int) and items > 0 else 0
         self.ahead_ns = _ahead_ns(now, self._clock.now_ns())
 
     async def learn_namespaces(self) -> None:

@@ -328,7 +328,7 @@ class OpcUaSession:
         """Points are asked for anew: those that are events have their conditions refreshed."""
         for point in points:
             subscription = self._subscriptions.of(point)
-            if subscription.items[point].events is not None and point in subscription.reported:
+            if self._subscriptions.items[point].events is not None and point in subscription.reported:
                 self._events.begin(subscription.number, [point])
 
     async def _resolve(self) -> None:

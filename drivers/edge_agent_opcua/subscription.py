@@ -48,7 +48,6 @@ class Subscription:
         self.is_heard = False
         self.reported: dict[int, int] = {}
         self.queue_sizes: dict[int, int] = {}
-        self.items: Mapping[int, Item] = {item.point: item for item in asked.items}
         self._services = services
         self._url = url
         self._asked = asked
@@ -94,6 +93,15 @@ class Subscription:
         self.number = given.SubscriptionId
         self.silence_s = interval_s * keep_alives + margin_s
         self._revisions.published(asked.interval_s, interval_s)
+
+    async def delete(self) -> None:
+        """Give it up at the server.
+
+        Raises:
+            DeviceUnavailableError: it could not be asked.
+        """
+        with whole_session(self._url, "giving up a subscription"):
+            await self._services.client.uaclient.session.delete_subscriptions([self.number])
 
     async def monitor(self, items: Sequence[Item], node_ids: Sequence[Any]) -> Mapping[int, int]:
         """Ask that points be reported; return the statuses of those that the server does not report.

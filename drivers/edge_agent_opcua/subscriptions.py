@@ -9,6 +9,10 @@ from edge_agent_opcua.plan import Item, Publishing
 from edge_agent_opcua.revisions import Revisions
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscription import Subscription
+from edge_agent_opcua.translation import is_for_want_of_subscriptions
+
+TOO_MANY = 0x80DB_0000  # BadTooManyMonitoredItems, OPC 10000-6 annex A.2
+MAX_SUBSCRIPTIONS = 100  # of one session; a server that takes an item in each is not given thousands
 
 
 class Subscriptions:
@@ -18,6 +22,9 @@ class Subscriptions:
         nodes: of the points, resolved before.
         revisions: told of what the server does otherwise.
         margin_s: how late the server may be.
+
+    Attributes:
+        items: by point, what the server was asked to report.
     """
 
     def __init__(self, services: Services, url: str, nodes: Nodes, revisions: Revisions, margin_s: float) -> None:
@@ -26,6 +33,7 @@ class Subscriptions:
         self._nodes = nodes
         self._revisions = revisions
         self._margin_s = margin_s
+        self.items: dict[int, Item] = {}
         self._by_number: dict[int, Subscription] = {}
         self._of_point: dict[int, Subscription] = {}
 
@@ -40,11 +48,8 @@ class Subscriptions:
         """
         rejected: dict[int, int] = {}
         for publishing in wanted:
-            subscription = Subscription(self._services, self._url, publishing, self._revisions)
-            await subscription.create(self._margin_s)
-            self._by_number[subscription.number] = subscription
-            self._of_point |= dict.fromkeys(subscription.items, subscription)
-            rejected |= await self._monitor(subscription, publishing.items)
+            self.items |= {item.point: item for item in publishing.items}
+            rejected |= await self._spread(publishing)
         return rejected
 
     async def ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
@@ -54,7 +59,7 @@ class Subscriptions:
             mine = [point for point in points if self._of_point[point] is subscription]
             if mine:
                 await subscription.forget(mine)
-                rejected |= await self._monitor(subscription, [subscription.items[point] for point in mine])
+                rejected |= await self._monitor(subscription, [self.items[point] for point in mine])
         return rejected
 
     def numbered(self, number: int) -> Subscription:
@@ -68,7 +73,7 @@ class Subscriptions:
         return self._by_number[number]
 
     def of(self, point: int) -> Subscription:
-        """Return the one that reports ``point``, or was asked to."""
+        """Return the one that reports ``point``, or was asked to last."""
         return self._of_point[point]
 
     @property
@@ -78,7 +83,7 @@ class Subscriptions:
 
     def variables(self, points: Iterable[int]) -> Iterable[int]:
         """Return those of the reported ``points`` that are not events."""
-        return (point for point in points if self._of_point[point].items[point].events is None)
+        return (point for point in points if self.items[point].events is None)
 
     def listen(self, now_s: float, asked_ns: int) -> None:
         """Listening begins; the silence of each begins with it.
@@ -110,6 +115,53 @@ class Subscriptions:
         left_s = {one: one.heard_s + one.silence_s - now_s for one in self}
         silent = min(left_s, key=lambda one: left_s[one])
         return silent, left_s[silent]
+
+    async def _spread(self, asked: Publishing) -> Mapping[int, int]:
+        """Subscribe to the items of one interval, in as many subscriptions as it takes; return as ``create``.
+
+        What a server finds too much for one subscription goes into the next, whether it told its limit or not, as
+        long as that gets anywhere: the limit may be one of all its clients together.
+        """
+        rejected: dict[int, int] = {}
+        limit = self._services.max_items or len(asked.items)
+        waiting = asked.items
+        home = await self._create(asked)
+        subscription: Subscription | None = home
+        while subscription is not None:
+            mine, waiting = waiting[:limit], waiting[limit:]
+            refused = await self._monitor(subscription, mine)
+            crowded = tuple(item for item in mine if refused.get(item.point) == TOO_MANY)
+            is_vain = bool(crowded) and not subscription.reported
+            if not is_vain:
+                home = subscription
+            elif subscription is not home:
+                del self._by_number[subscription.number]
+                await subscription.delete()
+            self._of_point |= dict.fromkeys((item.point for item in mine), home)
+            rejected |= {point: status for point, status in refused.items() if status != TOO_MANY}
+            waiting = crowded + waiting
+            subscription = await self._further(asked) if waiting and not is_vain else None
+        left_out = [item.point for item in waiting]
+        self._of_point |= dict.fromkeys(left_out, home)
+        self._revisions.left_out(left_out)
+        return rejected | dict.fromkeys(left_out, TOO_MANY)
+
+    async def _create(self, asked: Publishing) -> Subscription:
+        subscription = Subscription(self._services, self._url, asked, self._revisions)
+        await subscription.create(self._margin_s)
+        self._by_number[subscription.number] = subscription
+        return subscription
+
+    async def _further(self, asked: Publishing) -> Subscription | None:
+        """Create another one; return None if there may be no more."""
+        if len(self._by_number) >= MAX_SUBSCRIPTIONS:
+            return None
+        try:
+            return await self._create(asked)
+        except DeviceUnavailableError as exc:
+            if not is_for_want_of_subscriptions(exc):
+                raise
+            return None
 
     async def _monitor(self, subscription: Subscription, items: Sequence[Item]) -> Mapping[int, int]:
         """Ask that items be reported; return the statuses of those that are not."""

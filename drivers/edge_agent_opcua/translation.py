@@ -152,7 +152,12 @@ def is_about_our_certificate(exc: BaseException) -> bool:
     return isinstance(cause, AssertionError | ConnectionError)
 
 
-def status_of(exc: BaseException) -> int | None:
+def is_for_want_of_subscriptions(exc: BaseException) -> bool:
+    """Return whether the server has no subscription left for us."""
+    return bool(status_of(exc.__cause__) == _CODES.BadTooManySubscriptions)
+
+
+def status_of(exc: BaseException | None) -> int | None:
     """Return the StatusCode that the server answered with, if that is what ``exc`` is."""
     return int(exc.code) if isinstance(exc, ua.UaStatusCodeError) else None
 

@@ -61,6 +61,38 @@ async def test_each_publishing_interval_is_a_subscription_of_its_own(server: Opc
         assert [other for other, _ in collected.all].count(name) > 15
 
 
+@pytest.mark.parametrize("told", [100, 0])
+async def test_more_points_than_the_server_takes_in_a_subscription_arrive_each_under_its_name(told: int) -> None:
+    names = [*(f"Float.{i:03}" for i in range(249)), "Counter"]
+    with opcua_server(maxItems=100, toldMaxItems=told) as crowded:
+        device, config = make_device(crowded.url, points(names), keep_alive="300ms", timeout="300ms")
+        async with reporting(device, config) as collected:
+            got = await collected.all_of(250)
+            await eventually(lambda: [name for name, _ in collected.all].count("Counter") > 20)
+            assert isinstance(collected.session, OpcUaSession)
+            assert collected.session._services.max_items == told
+            subscriptions, remarks = len(list(collected.session._subscriptions)), collected.session.remarks
+    assert got.pop("Counter").status == 0
+    assert {name: (reading.value, reading.status) for name, reading in got.items()} == {
+        f"Float_{i:03}": (i + 0.5, 0) for i in range(249)
+    }
+    assert subscriptions == 3, "none is silent for longer than its keep-alive allows, or the session had ended"
+    assert (collected.lost, remarks) == ([], ())
+
+
+async def test_points_for_which_the_server_has_no_room_cost_no_other() -> None:
+    with opcua_server(maxItems=100, maxSubscriptions=2) as crowded:
+        device, config = make_device(crowded.url, points(f"Float.{i:03}" for i in range(250)))
+        async with reporting(device, config) as collected:
+            got = await collected.all_of(250)
+            assert isinstance(collected.session, OpcUaSession)
+            remarks = collected.session.remarks
+    statuses = [got[f"Float_{i:03}"].status for i in range(250)]
+    assert statuses == [0] * 200 + [0x80DB_0000] * 50
+    assert len(remarks) == 1
+    assert remarks[0].endswith("Float_200, Float_201, Float_202, Float_203, Float_204 and 45 more")
+
+
 async def test_the_server_keeps_small_changes_to_itself(server: OpcUaServer) -> None:
     table = points(["Float.001"], server_deadband={"absolute": 1.0}, sampling_interval="10ms")
     device, config = make_device(server.url, [*table, *points(["Counter"])])

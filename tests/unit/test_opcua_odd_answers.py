@@ -14,7 +14,8 @@ from edge_agent_opcua.event import Wanted
 from edge_agent_opcua.plan import addresses, subscriptions
 from edge_agent_opcua.resumption import Past
 from edge_agent_opcua.session import OpcUaSession
-from tests.unit.test_opcua_session import SUBSCRIPTION, FakeServer, change, config, listened, prepared, run
+from tests.servers.opcua.fake_services import SUBSCRIPTION, FakeServer
+from tests.unit.test_opcua_session import change, config, listened, prepared, run
 
 
 def events(sequence: int, handle: int, content: Any) -> Any:

@@ -1,25 +1,10 @@
 """What is told of an outage where a server has several subscriptions."""
 
-from typing import Any
-
 from edge_agent.model import LossReason, Lost
 from edge_agent.testing.fakes import FakeClock
 from edge_agent_opcua.resumption import Past
-from tests.unit.test_opcua_session import SUBSCRIPTION, FakeServer, config, listened, prepared
-
-
-class Server(FakeServer):
-    """Numbers its subscriptions, the fastest first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.subscriptions = 0
-
-    async def create_subscription(self, asked: Any, callback: object) -> Any:
-        given = await super().create_subscription(asked, callback)
-        given.SubscriptionId = SUBSCRIPTION + self.subscriptions
-        self.subscriptions += 1
-        return given
+from tests.servers.opcua.fake_services import FakeServer
+from tests.unit.test_opcua_session import config, listened, prepared
 
 
 async def test_the_loss_begins_where_the_slowest_subscription_was_heard_last() -> None:
@@ -31,7 +16,7 @@ async def test_the_loss_begins_where_the_slowest_subscription_was_heard_last() -
     ]
     told: list[Lost] = []
     for _ in range(2):
-        server = Server()
+        server = FakeServer()
         session = await prepared(server, config(points=points, keep_alive="1h"), clock, past)
         asked_ns = clock.now_ns()
         batches = await listened(server, session, clock, 5, 10)  # the fast one alone is heard

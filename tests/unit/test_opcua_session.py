@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 from asyncua import Client, ua
-from asyncua.common.utils import Buffer
 from asyncua.crypto.security_policies import (
     SecurityPolicyAes256Sha256RsaPss,
     SecurityPolicyBasic256,
     SecurityPolicyNone,
 )
-from asyncua.ua import ua_binary
 
 from edge_agent.errors import DeviceUnavailableError, ExchangeError
 from edge_agent.model import LossReason, Lost, ReadingBatch
@@ -26,116 +24,13 @@ from edge_agent_opcua.connection import _weakness, open_connection
 from edge_agent_opcua.plan import addresses, reads, subscriptions
 from edge_agent_opcua.resumption import Past
 from edge_agent_opcua.session import OpcUaSession
+from tests.servers.opcua.fake_services import SUBSCRIPTION, FakeServer
 
-SUBSCRIPTION = 7
 OTHER_SUBSCRIPTION = 8
 
 
 class CrossedError(asyncio.CancelledError):
     """What the library raises on Python 3.11 when an answer and a cancellation come together."""
-
-
-class FakeServer:
-    """The services of the library's client, answered without a network."""
-
-    def __init__(self) -> None:
-        self.uaclient = self.session = self
-        self.secure_channel_timeout = 1000.0
-        self.largest_read = 10_000
-        self.namespaces = ["http://opcfoundation.org/UA/"]
-        self.product = "Thing"
-        self.now: datetime | None = None
-        self.answers_missing = 0
-        self.interval_ms = 0.0
-        self.item_codes: dict[int, int] = {}
-        self.filter_code = 0
-        self.asked: list[Any] = []
-        self.deleted: list[int] = []
-        self.read_sizes: list[int] = []
-        self.modified: list[Any] = []
-        self.renewals = 0
-        self.notifications: list[Any] = []
-        self.acknowledged: list[list[int]] = []
-
-    async def read_attributes(self, node_ids: Sequence[Any], attr: object) -> list[Any]:
-        assert node_ids[0].Identifier == ua.ObjectIds.Server_NamespaceArray
-        told = (self.namespaces, 0, None, None, None, self.now, "Maker", self.product)
-        return [ua.DataValue(ua.Variant(one)) for one in told[: len(node_ids)]]
-
-    async def _send_request(self, request: Any, **_: object) -> Buffer:
-        if isinstance(request, ua.PublishRequest):
-            response = await self.publish(request.Parameters.SubscriptionAcknowledgements)
-        else:
-            sent = Buffer(ua_binary.struct_to_binary(request))
-            response = self.read(ua_binary.struct_from_binary(ua.ReadRequest, sent))
-            assert not len(sent)
-        return Buffer(ua_binary.struct_to_binary(response))
-
-    def read(self, request: Any) -> Any:
-        assert request.TypeId.Identifier == ua.ObjectIds.ReadRequest_Encoding_DefaultBinary
-        assert request.Parameters.TimestampsToReturn == ua.TimestampsToReturn.Both
-        asked = request.Parameters.NodesToRead
-        self.read_sizes.append(len(asked))
-        if len(asked) > self.largest_read:
-            raise ua.UaStatusCodeError(ua.StatusCodes.BadTooManyOperations)
-        assert {one.AttributeId for one in asked} == {ua.AttributeIds.Value}
-        values = [ua.DataValue(ua.Variant(one.NodeId.Identifier, ua.VariantType.UInt32)) for one in asked]
-        return ua.ReadResponse(Results=values[: len(values) - self.answers_missing])
-
-    async def create_subscription(self, asked: Any, callback: object) -> Any:
-        assert callback is None
-        return ua.CreateSubscriptionResult(
-            SubscriptionId=SUBSCRIPTION,
-            RevisedPublishingInterval=self.interval_ms or asked.RequestedPublishingInterval,
-            RevisedLifetimeCount=asked.RequestedLifetimeCount,
-            RevisedMaxKeepAliveCount=asked.RequestedMaxKeepAliveCount,
-        )
-
-    async def update_subscription(self, asked: Any) -> Any:
-        self.modified.append(asked)
-        return ua.ModifySubscriptionResult(
-            RevisedPublishingInterval=asked.RequestedPublishingInterval,
-            RevisedLifetimeCount=asked.RequestedLifetimeCount,
-            RevisedMaxKeepAliveCount=asked.RequestedMaxKeepAliveCount,
-        )
-
-    async def create_monitored_items(self, asked: Any) -> list[Any]:
-        params = [item.RequestedParameters for item in asked.ItemsToCreate]
-        self.asked += params
-        codes = [
-            self.filter_code
-            if isinstance(it.Filter, ua.DataChangeFilter)
-            else self.item_codes.get(it.ClientHandle, 0)
-            for it in params
-        ]
-        return [
-            ua.MonitoredItemCreateResult(
-                ua.StatusCode(code), 100 + it.ClientHandle, it.SamplingInterval, it.QueueSize
-            )
-            for it, code in zip(params, codes, strict=True)
-        ]
-
-    async def delete_monitored_items(self, asked: Any) -> list[Any]:
-        self.deleted += asked.MonitoredItemIds
-        return [ua.StatusCode()] * len(asked.MonitoredItemIds)
-
-    async def publish(self, acknowledgements: Sequence[Any]) -> Any:
-        self.acknowledged.append([ack.SequenceNumber for ack in acknowledgements])
-        subscription, sequence, data = self.notifications.pop(0)
-        message = ua.NotificationMessage(SequenceNumber=sequence, NotificationData=data)
-        return ua.PublishResponse(
-            Parameters=ua.PublishResult(SubscriptionId=subscription, NotificationMessage=message)
-        )
-
-    async def call(self, requests: Sequence[Any]) -> list[Any]:
-        return [ua.CallMethodResult(ua.StatusCode(ua.StatusCodes.BadMethodInvalid)) for _ in requests]
-
-    async def open_secure_channel(self, *, renew: bool) -> None:
-        assert renew
-        self.renewals += 1
-
-    def revolve_security_token(self) -> None:
-        pass
 
 
 def config(count: int = 3, **keys: Any) -> OpcUaDevice:
@@ -229,7 +124,7 @@ async def test_readings_that_nobody_asked_for_are_dropped() -> None:
 async def test_points_that_the_server_will_never_report_are_named_as_refused() -> None:
     codes = ua.StatusCodes
     server = FakeServer()
-    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadTooManyMonitoredItems}
+    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadOutOfMemory}
     denied = ua.MonitoredItemNotification(3, ua.DataValue(None, ua.StatusCode(codes.BadUserAccessDenied)))
     waiting = ua.MonitoredItemNotification(4, ua.DataValue(None, ua.StatusCode(codes.BadWaitingForInitialData)))
     data = [ua.DataChangeNotification(MonitoredItems=[denied, waiting])]
@@ -375,7 +270,7 @@ async def listened(
 async def test_a_bad_node_is_asked_for_again_after_30_minutes_and_another_failure_after_30_seconds() -> None:
     codes = ua.StatusCodes
     server, clock = FakeServer(), FakeClock()
-    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadTooManyMonitoredItems}
+    server.item_codes = {0: codes.BadNodeIdUnknown, 1: codes.BadOutOfMemory}
     session = await prepared(server, config(3, keep_alive="1h"), clock)
     server.asked.clear()
     batches = await listened(server, session, clock, 29, 2, 58, 3, 1700, 9, 1000)

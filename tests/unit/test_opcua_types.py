@@ -7,7 +7,8 @@ from asyncua import ua
 
 from edge_agent.model import Quality
 from edge_agent_opcua.plan import addresses, reads
-from tests.unit.test_opcua_session import FakeServer, config, prepared
+from tests.servers.opcua.fake_services import FakeServer
+from tests.unit.test_opcua_session import config, prepared
 
 
 async def test_a_server_that_tells_no_types_costs_the_parts_of_values_alone() -> None:

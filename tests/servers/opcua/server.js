@@ -25,6 +25,8 @@ const options = {
     tokenLifetime: undefined, // milliseconds that a secure channel's token lives
     maxSessions: 100,
     maxSubscriptions: 100,
+    maxItems: 0, // of one subscription, announced and enforced; 0: very many
+    toldMaxItems: undefined, // what is announced instead
     anonymous: true,
     users: {}, // name to password
     uri: "urn:edge-agent:test-server", // what the server says it is
@@ -293,6 +295,8 @@ async function main() {
             maxSessions: options.maxSessions,
             maxBrowseContinuationPoints: options.continuations,
             maxSubscriptions: options.maxSubscriptions,
+            maxSubscriptionsPerSession: options.maxSubscriptions,
+            ...(options.maxItems ? { maxMonitoredItemsPerSubscription: options.maxItems } : {}),
             ...(options.fast ? { minSupportedSampleRate: 0 } : {}), // every change is told
         },
     });
@@ -301,6 +305,10 @@ async function main() {
         server.engine.addressSpace.registerNamespace(`http://example.com/filler/${i}`);
     }
     addVariables(server.engine.addressSpace);
+    if (options.toldMaxItems !== undefined) {
+        const told = new Variant({ dataType: DataType.UInt32, value: options.toldMaxItems });
+        server.engine.addressSpace.findNode("i=24104").bindVariable({ get: () => told }, true);
+    }
     if (options.sinumerik) {
         addSinumerik(server.engine.addressSpace);
     }
