@@ -6,6 +6,7 @@ last word. So what held when the server was asked says so, with the time of aski
 the outage is told before, with its own time.
 """
 
+import math
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class Resumption:
     def apply(self, columns: tuple[Column, ...], time_ns: int) -> tuple[Column, ...]:
         """Return the readings of one notification, with the time of asking where they are older.
 
+        A server that sets its clock once a second, or hung, tells it late. The latest reading shows by how much.
+
         Args:
             columns: as decoded.
             time_ns: of their batch.
@@ -64,15 +67,17 @@ class Resumption:
         during: list[Column] = []
         holding: list[Column] = []
         others: list[Column] = []
+        offsets_ns = (offset_ns for column in columns for offset_ns in column.offsets_ns or () if offset_ns < 0)
+        latest_ns = max(offsets_ns, default=-math.inf)
         for column in columns:
-            missed, firsts = self._firsts(column, time_ns)
+            missed, firsts = self._firsts(column, time_ns, latest_ns)
             rest = [i for i in range(len(column)) if i not in firsts]
             during += [column.take(missed)] if missed else []
             holding += [_at(column.take(list(firsts)), firsts.values())] if firsts else []
             others += [column.take(rest)] if rest else []
         return *during, *holding, *others
 
-    def _firsts(self, column: Column, time_ns: int) -> tuple[list[int], dict[int, int]]:
+    def _firsts(self, column: Column, time_ns: int, latest_ns: float) -> tuple[list[int], dict[int, int]]:
         """Return the positions of first readings that are older than the asking, with its offset.
 
         Those come first that are changes nobody was told of.
@@ -82,7 +87,7 @@ class Resumption:
             if point in self._awaited:
                 heard_ns, asked_ns, ahead_ns = self._awaited.pop(point)
                 offset_ns = 0 if column.offsets_ns is None else column.offsets_ns[position]
-                source_ns = time_ns + offset_ns - ahead_ns
+                source_ns = time_ns + offset_ns - max(ahead_ns, latest_ns)
                 if source_ns < asked_ns:
                     firsts[position] = asked_ns - time_ns
                     missed += [position] if source_ns > heard_ns else []

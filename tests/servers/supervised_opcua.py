@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
+import edge_agent_opcua.session  # noqa: F401 - loaded ahead: that takes longer than an attempt may, here
 from edge_agent.clock import SystemClock
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.packed import Packed

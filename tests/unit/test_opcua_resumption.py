@@ -46,6 +46,20 @@ def test_without_an_outage_nothing_is_touched() -> None:
     assert Resumption().apply(columns, TIME) is columns
 
 
+def test_a_clock_that_was_told_late_makes_no_change_of_what_has_not_changed() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1], HEARD, ASKED, ahead_ns=-3_000)
+    batch = (told((0, 7, 4_000)), told((1, 8, 9_990)))  # the second shows that the server is not 3,000 behind
+    assert shown(resumption.apply(batch, TIME)) == [(0, 7, ASKED), (1, 8, 9_990)]
+
+
+def test_a_source_whose_clock_is_behind_is_compared_by_its_clock() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1], HEARD, ASKED, ahead_ns=-3_000)
+    batch = (told((0, 7, 4_000), (1, 8, 6_900)),)  # changed during the outage, and after the asking
+    assert shown(resumption.apply(batch, TIME)) == [(0, 7, 4_000), (0, 7, ASKED), (1, 8, 6_900)]
+
+
 def test_a_source_whose_clock_is_ahead_is_compared_by_its_clock() -> None:
     resumption = Resumption()
     resumption.expect([0, 1], HEARD, ASKED, ahead_ns=3_000)
