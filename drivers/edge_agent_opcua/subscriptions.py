@@ -12,7 +12,7 @@ from edge_agent_opcua.subscription import Subscription
 from edge_agent_opcua.translation import is_for_want_of_subscriptions
 
 TOO_MANY = 0x80DB_0000  # BadTooManyMonitoredItems, OPC 10000-6 annex A.2
-MAX_SUBSCRIPTIONS = 100  # of one session; a server that takes an item in each is not given thousands
+MAX_SUBSCRIPTIONS = 50  # of one session: each has a request under way, and the library has 100 at the most
 
 
 class Subscriptions:

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from asyncua.client.ua_client import UaClient
 
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.model import LossReason, Lost, ReadingBatch
@@ -82,6 +83,14 @@ async def test_a_server_that_gives_no_further_subscription_costs_the_points_that
     refused, remarks = await statuses(server, 6)
     assert refused == {3: 0x8034_0000, 4: 0x80DB_0000, 5: 0x80DB_0000}
     assert remarks == [f"{NO_ROOM}: p4, p5"]
+
+
+async def test_subscriptions_leave_room_for_other_requests() -> None:
+    server = FakeServer()
+    server.max_items = 1
+    refused, _ = await statuses(server, 60)
+    assert list(refused) == list(range(50, 60))
+    assert len(server.subscriptions) == 50 <= UaClient._max_concurrent_requests / 2
 
 
 async def test_a_server_without_a_subscription_for_us_is_unavailable() -> None:
