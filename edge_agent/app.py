@@ -51,6 +51,8 @@ class Agent:
         codes: None without an ``identifiers:`` section.
         why_last_good: what is wrong with the file, while the last good configuration runs instead; else empty.
         notifier: the way to the service manager, None before ``run`` has come so far.
+        found: called when devices say of their points something else than what they were built with; set it before
+            ``run``.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Agent:
         self.codes: Assignments | None = None
         self.why_last_good = why_last_good
         self.notifier: Notifier | None = None
+        self.found: Callable[[], None] = lambda: None
         self._clock = clock
         self._jitter = jitter
         self._outbox: Outbox | None = None
@@ -106,6 +109,7 @@ class Agent:
                 options.outbox, ids, clock=self._clock, metrics=self.metrics, starts_now=starts_now
             )
         fleet, publishers = self._fleet, self._publishers = self._make_fleet(outbox), self._make_publishers(outbox)
+        fleet.news = self.found
         try:
             self._announce()
             await self.auditor.started(options.source, options.digest, __version__)

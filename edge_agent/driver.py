@@ -16,9 +16,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
 from edge_agent.browsing import BrowserSpec
 from edge_agent.certificates import CertificateStore
@@ -28,6 +28,7 @@ from edge_agent.model.quantity import parse_duration_s, parse_size_bytes
 from edge_agent.probation import Probation as Probation  # noqa: PLC0414 - lent to drivers, for what they learn
 from edge_agent.probing import ProberSpec
 from edge_agent.simulating import Simulation
+from edge_agent.writing import Writer as Writer  # noqa: PLC0414 - part of the contract
 
 API = 0
 
@@ -86,11 +87,27 @@ class DeadbandModel(StrictModel):
     )
 
 
+class RangeModel(StrictModel):
+    """Between what the values of a point are expected to be."""
+
+    low: float = Field(allow_inf_nan=False, description="Lowest value, in the point's unit.")
+    high: float = Field(allow_inf_nan=False, description="Highest value, in the point's unit.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("`low:` is not below `high:`")
+        return self
+
+
 class PointModel(StrictModel):
     """Keys that every point has; a driver's point model adds its own (address, node, type …)."""
 
     name: Id = Field(description="Name of the point, unique within the device; the key in published messages.")
     unit: str = Field(default="", description="Engineering unit, published as written.")
+    range: RangeModel | None = Field(
+        default=None, description="Between what its values are expected to be; goes into the directory message."
+    )
     reading_class: Annotated[ReadingClass, Field(strict=False)] = Field(
         default=ReadingClass.TREND,
         alias="class",
@@ -206,6 +223,25 @@ class Remarking(Protocol):
     @property
     def remarks(self) -> Sequence[str]:
         """Sentences for people: each is logged once, the first 50 of a device; shown while the session lives."""
+        ...
+
+
+@runtime_checkable
+class Finding(Protocol):
+    """What a ``Session`` may have besides: the device says which points it has, or what is to be said of them."""
+
+    async def find_points(self) -> str:
+        """Ask the device, and return what it says as a text for ``DriverSpec.found``.
+
+        Called once in a session, beside what else it does. The agent keeps the text and hands it to
+        ``DriverSpec.found`` when it builds the device the next time: at once, if it is another text than the one
+        that this device was built with. So the same points give the same text.
+
+        Raises:
+            DeviceUnavailableError: the session is dead. Whatever else hinders it is a remark.
+
+        On cancellation (the agent's time-out is one) nothing was found.
+        """
         ...
 
 
@@ -402,36 +438,6 @@ class Context(Protocol):
         ...
 
 
-class WriteOutcome(StrEnum):
-    """What became of a write; only ``DONE`` is a success, and none of them is ever followed by a second try."""
-
-    DONE = "done"  # the device said so, and it reads back as written
-    REFUSED = "refused"  # nothing was changed: the value is not for this point, or the device said no
-    FAILED = "failed"  # the value is not there: it was never sent, or something else reads back
-    UNKNOWN = "unknown"  # sent, and nobody can say whether it was carried out
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """How a write ended; the reason is for people, empty if it was done."""
-
-    outcome: WriteOutcome
-    reason: str = ""
-
-
-class Writer(Protocol):
-    """The ability to write points over one live session."""
-
-    async def write(self, point: int, value: bool | float | str | bytes) -> WriteResult:  # noqa: FBT001
-        """Write one value, as it would be read (scaled, labelled), at most once, and read it back.
-
-        Raises nothing of the device's doing: that is the result. Never tries again.
-
-        On cancellation (the agent's time-out is one) the outcome is ``UNKNOWN``: the request may have been sent.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class SimulatorSpec:
     """The ability to stand in for devices of a protocol where there is no hardware.
@@ -466,6 +472,9 @@ class DriverSpec:
         certificates: opens the certificate store in the driver's directory (``Context.directory``).
         files: reads what a validated config names of the disk, as a connection would, before a reload takes it up.
             Raises ``DriverError``; the message names the file. Blocks.
+        found: makes of a validated config and of what a session found (``Finding``) the config of the device as it
+            is collected: the points that are written, in their order, and behind them those that were found. Pure.
+            Raises nothing: of a text that it cannot use it takes what it can.
     """
 
     protocol: str
@@ -481,3 +490,4 @@ class DriverSpec:
     browser: Callable[[], BrowserSpec] | None = None
     certificates: Callable[[Path], CertificateStore] | None = None
     files: Callable[[Any], None] | None = None
+    found: Callable[[Any, str], DeviceModel] | None = None

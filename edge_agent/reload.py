@@ -2,7 +2,7 @@
 
 The file is read, checked and built on a thread; then only what differs is touched. Secrets, certificates and keys
 that change on the disk are taken up in the same way, by building the text that runs once more: whatever is in the
-YAML file meanwhile, nobody asked for it yet.
+YAML file meanwhile, nobody asked for it yet. So is what devices say of their points.
 """
 
 import asyncio
@@ -26,6 +26,11 @@ from edge_agent.registry import Registry
 
 _log = logging.getLogger(__name__)
 
+_TAKEN_UP = {
+    (False, False): "configuration reloaded",
+    (True, False): "files that the configuration refers to have changed",
+    (True, True): "what devices say of their points is taken up",
+}
 LOOK_EVERY_S = 10.0
 """Between two looks at the files that the configuration refers to."""
 
@@ -36,12 +41,14 @@ class _Request:
 
     Attributes:
         is_trial: say what would change, and change nothing.
-        is_renewal: of the text that runs, because files that it refers to are others.
+        is_renewal: of the text that runs, because files that it refers to are others, or what was found.
+        is_finding: for the latter.
         done: gets the answer; may be cancelled by whoever waits.
     """
 
     is_trial: bool = False
     is_renewal: bool = False
+    is_finding: bool = False
     done: "asyncio.Future[dict[str, Any]] | None" = None
 
 
@@ -57,16 +64,22 @@ class Reloader:
         self._path = path
         self._clock = clock or SystemClock()
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
-        self._is_asked = False
+        self._is_asked = self._is_finding_asked = False
         self._stamps: dict[Path, tuple[int, ...]] = {}
         self._keeping = EdgeLog(_log, self._clock.monotonic_s)
         agent.actions.add("reload", self._act, changes=True)
+        agent.found = self._take_up_found
 
     def ask(self) -> None:
         """Reload soon; for a signal. What came of it is in the log and in the metrics."""
         if not self._is_asked:  # one that waits has not read the file yet
             self._is_asked = True
             self._requests.put_nowait(_Request())
+
+    def _take_up_found(self) -> None:
+        if not self._is_finding_asked:
+            self._is_finding_asked = True
+            self._requests.put_nowait(_Request(is_renewal=True, is_finding=True))
 
     async def run(self) -> NoReturn:
         """Task ``reload``: carry out what is asked for, from when the agent is ready, until cancelled."""
@@ -77,7 +90,10 @@ class Reloader:
             group.create_task(self._watch(), name="reload:watch")
             while True:
                 request = await self._requests.get()
-                self._is_asked = self._is_asked and request.done is not None
+                if request.is_finding:
+                    self._is_finding_asked = False
+                elif request.done is None:
+                    self._is_asked = False
                 answer = await self._carry_out(request)
                 if request.done is not None and not request.done.done():
                     request.done.set_result(answer)
@@ -150,14 +166,12 @@ class Reloader:
             await self._keep()
         elif changes:
             told = {kind: list(part.changed) for kind, part in _parts(changes) if part.changed}
-            await self._agent.auditor.tell("credentials.renewed", told)
+            await self._agent.auditor.tell("points.found" if request.is_finding else "credentials.renewed", told)
         metrics = self._agent.metrics
         metrics.reloads.labels(answer["result"]).inc()
         metrics.reload_succeeded.set(1)
         _log.info(
-            "files that the configuration refers to have changed"
-            if request.is_renewal
-            else "configuration reloaded",
+            _TAKEN_UP[request.is_renewal, request.is_finding],
             extra={"result": answer["result"], "config": str(options.source), **_counted(changes)},
         )
         return answer

@@ -1,8 +1,8 @@
-"""A TaskGroup whose failure is one exception, for supervisors that catch it and go on."""
+"""For supervisors that catch and go on: a TaskGroup that fails with one exception, a real cancellation."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 
 @asynccontextmanager
@@ -30,3 +30,18 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for exc in group.exceptions:
         leaves += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
     return leaves
+
+
+@contextmanager
+def only_cancelled_when_asked() -> Iterator[None]:
+    """Make a cancellation that a driver lets out by itself the bug that it is.
+
+    A task that ends so ends without a word, and its device is never collected again.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a cancellation that nobody asked for came out of the driver") from exc

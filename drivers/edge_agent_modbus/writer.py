@@ -5,8 +5,8 @@ Source: MODBUS Application Protocol Specification V1.1b3 §6.5, §6.6, §6.11, �
 
 from dataclasses import dataclass
 
-from edge_agent.driver import WriteOutcome, WriteResult
 from edge_agent.errors import DriverError
+from edge_agent.writing import WriteOutcome, WriteResult
 from edge_agent_modbus.config import ModbusDevice
 from edge_agent_modbus.encode import Value, encode, part_of_register
 from edge_agent_modbus.pdu import (

@@ -38,4 +38,5 @@ DRIVER = DriverSpec(
     browser=_browser,
     certificates=_certificates,
     files=_read_files,
+    found=OpcUaDevice.with_found,
 )

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from edge_agent.driver import DeviceModel, Duration, Secret
+from edge_agent_opcua.entry import OpcUaBrowse
+from edge_agent_opcua.found import Found, expanded
 from edge_agent_opcua.point import MAX_QUEUE, SUBSCRIPTION_KEYS, Discard, Mode, OpcUaPoint, Trigger
 from edge_agent_opcua.profiles import AUTO, PROFILES
 
 __all__ = ["Mode", "OpcUaDevice", "OpcUaPoint"]
 
 DEFAULT_PORT = 4840  # OPC 10000-6 §7.1.3, IANA
+MAX_ENTRIES = 100
 MAX_SUBSCRIPTIONS = 10  # of one session; controllers have few
 
 
@@ -157,7 +160,43 @@ class OpcUaDevice(DeviceModel):
     user_private_key: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="Key of `user_certificate`, PEM or DER, without a passphrase."
     )
-    points: Sequence[OpcUaPoint] = Field(min_length=1, max_length=65535, description="What to read.")
+    server_units: bool = Field(
+        default=True,
+        description="Points that have no unit or range here have the server's; false: it is not asked.",
+    )
+    browse: Sequence[OpcUaBrowse] = Field(
+        default=(), max_length=MAX_ENTRIES, description="Variables that are points because the server has them."
+    )
+    points: Sequence[OpcUaPoint] = Field(
+        default=(), max_length=65535, description="What to read; needed unless there is `browse:`."
+    )
+
+    _written: Sequence[OpcUaPoint] | None = PrivateAttr(default=None)
+    _found: Found = PrivateAttr(default_factory=Found)
+
+    @property
+    def written(self) -> Sequence[OpcUaPoint]:
+        """The points as they are written; those of ``points`` that were found come behind them."""
+        return self.points if self._written is None else self._written
+
+    @property
+    def found(self) -> Found:
+        """What the server said, with which the points are what they are."""
+        return self._found
+
+    def with_found(self, text: str) -> "OpcUaDevice":
+        """Return the device as the server says it is; ``text`` is a ``Found``."""
+        found = Found.of(text)
+        points, nodes = expanded(self.written, self.browse, found)
+        device = self.model_copy(update={"points": points})
+        device._written, device._found = self.written, Found(tuple(nodes), found.written)  # noqa: SLF001 - it is ours
+        return device
+
+    @model_validator(mode="after")
+    def _check_points(self) -> Self:
+        if not self.points and not self.browse:
+            raise ValueError("neither `points:` nor `browse:`; write what to read")
+        return self
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:
@@ -184,7 +223,8 @@ class OpcUaDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_subscription_keys(self) -> Self:
-        polled = [point for point in self.points if not (point.mode or self.mode).is_subscribed]
+        asked: list[OpcUaPoint | OpcUaBrowse] = [*self.points, *self.browse]
+        polled = [one for one in asked if not (one.mode or self.mode).is_subscribed]
         for point in polled:
             unused = sorted(SUBSCRIPTION_KEYS & point.model_fields_set)
             if unused:
@@ -192,7 +232,7 @@ class OpcUaDevice(DeviceModel):
                     f"{', '.join(unused)} of {point.name} has no meaning in mode poll: write interval"
                 )
         written = SUBSCRIPTION_KEYS & self.model_fields_set
-        if written and len(polled) == len(self.points):
+        if written and len(polled) == len(asked):
             raise ValueError(f"{', '.join(sorted(written))} has no meaning: every point is polled")
         if "backfill_timeout" in self.model_fields_set and not self.backfill:
             raise ValueError("backfill_timeout has no meaning: nothing is fetched with `backfill: false`")
@@ -202,7 +242,8 @@ class OpcUaDevice(DeviceModel):
 
     @model_validator(mode="after")
     def _check_subscriptions(self) -> Self:
-        intervals_s = {point.publishing_interval for point in self.points if point.publishing_interval is not None}
+        asked: list[OpcUaPoint | OpcUaBrowse] = [*self.points, *self.browse]
+        intervals_s = {one.publishing_interval for one in asked if one.publishing_interval is not None}
         if len(intervals_s) >= MAX_SUBSCRIPTIONS:
             raise ValueError(
                 f"{len(intervals_s)} different publishing intervals of points are as many subscriptions; "
@@ -211,4 +252,5 @@ class OpcUaDevice(DeviceModel):
         return self
 
     def _is_any(self, mode: Mode) -> bool:
-        return any((point.mode or self.mode) is mode for point in self.points)
+        modes = [*(point.mode for point in self.points), *(entry.mode for entry in self.browse)]
+        return any((one or self.mode) is mode for one in modes)

@@ -9,8 +9,8 @@ from typing import Any
 
 from asyncua import ua
 
-from edge_agent.driver import WriteOutcome
 from edge_agent.errors import DriverError, PointRejectedError
+from edge_agent.writing import WriteOutcome
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.encode import NodeType, Value, encode
 from edge_agent_opcua.node_id import parse_node_id

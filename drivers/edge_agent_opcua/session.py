@@ -38,6 +38,7 @@ from edge_agent_opcua.retries import NEVER, Retries
 from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscriptions import Subscriptions
+from edge_agent_opcua.survey import Survey
 from edge_agent_opcua.translation import one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields
 
@@ -118,6 +119,8 @@ class OpcUaSession:
             self._services, config.url, self._nodes, self._revisions, config.timeout
         )
         self._wanted: Sequence[Publishing] = ()
+        self._survey = Survey(config, self._services, self._nodes)
+        self._has_made_up = asyncio.Event()
         self._handling = asyncio.Lock()
         self._is_closed = False
 
@@ -163,9 +166,14 @@ class OpcUaSession:
         async with together(DriverError) as group:
             for subscription in self._subscriptions:
                 group.create_task(self._listen(emit), name=f"publish:{self._device}:{subscription.number}")
-            if self._outage.nodes:
-                group.create_task(self._outage.fetch(emit), name=f"history:{self._device}")
+            group.create_task(self._make_up(emit), name=f"history:{self._device}")
             await self._watch()
+
+    async def find_points(self) -> str:
+        """See ``edge_agent.driver.Finding``."""
+        if self._wanted:  # what an outage left is this device's to tell, before it is built anew
+            await self._has_made_up.wait()
+        return (await self._survey.run()).to_text()
 
     async def close(self) -> None:
         if self._is_closed:
@@ -178,7 +186,8 @@ class OpcUaSession:
         """See ``edge_agent.driver.Remarking``."""
         items = sum(len(publishing.items) for publishing in self._wanted)
         told = excess(self._services.profile, items, samples_per_s(self._wanted))
-        return *told, *clocks_apart(self._services.ahead_ns / 1e9), *self._revisions.remarks()
+        apart = clocks_apart(self._services.ahead_ns / 1e9)
+        return *told, *apart, *self._revisions.remarks(), *self._survey.remarks
 
     async def renew_channel(self) -> None:
         """Renew the channel's token, if it is time; a request that is not the session's own comes after this.
@@ -200,6 +209,12 @@ class OpcUaSession:
     def overflows(self) -> int:
         """Readings that came with the Overflow bit so far."""
         return self._decoder.overflows + self._events.overflows
+
+    async def _make_up(self, emit: Emit) -> None:
+        """Report what the server kept of the time before this session."""
+        if self._outage.nodes:
+            await self._outage.fetch(emit)
+        self._has_made_up.set()
 
     async def _listen(self, emit: Emit) -> NoReturn:
         """Keep one publish request outstanding and take what comes, in the order in which it comes.

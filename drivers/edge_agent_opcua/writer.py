@@ -7,8 +7,8 @@ from typing import Any
 
 from asyncua import ua
 
-from edge_agent.driver import WriteOutcome, WriteResult
 from edge_agent.errors import DeviceUnavailableError, DriverError, PointRejectedError
+from edge_agent.writing import WriteOutcome, WriteResult
 from edge_agent_opcua.binary import BuiltIn
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.encode import Encoded, NodeType, Value, encode, is_same

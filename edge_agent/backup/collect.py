@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.audit.log import FOLDER_NAME as AUDIT_FOLDER
 from edge_agent.backup.archive import Backup, BackupError, Item, digest
 from edge_agent.clock import Clock
+from edge_agent.collect.findings import FOLDER_NAME as FOUND_FOLDER
 from edge_agent.config.mentioned import mentioned
 from edge_agent.errors import OutboxError
 from edge_agent.identify.lockfile import FILE_NAME as CODES_NAME
@@ -35,6 +36,7 @@ def collect(config: Path, registry: Registry, clock: Clock) -> Backup:
     names = mentioned(config, registry)
     state = names.local.outbox.directory
     wanted = [config.absolute(), *names.paths, state / CODES_NAME, state / DRIVERS_FOLDER, state / AUDIT_FOLDER]
+    wanted.append(state / FOUND_FOLDER)
     missing = [f"{path} (not there)" for path in names.paths if not path.exists()]
     files = dict.fromkeys(file for path in wanted for file in _files(path))
     epoch = ""

@@ -63,6 +63,7 @@ def forget(config: Path | None, control_socket: Path | None, device: str, *, as_
         counted(forgotten["refused"], "refused point"),
         counted(forgotten["silent"], "silent exchange"),
         counted(len(forgotten["learned"]), "learned thing"),
+        *(["the points that it said it has"] if forgotten["found"] else []),
     )
     typer.echo(f"{device}: forgot {', '.join(things)}; the next poll asks for everything again")
 

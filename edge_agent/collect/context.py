@@ -16,12 +16,17 @@ NO_DIRECTORY = Path("/dev/null/edge-agent")
 """Where nothing can be: a driver that plans has no files."""
 
 
+async def let_go(_device: DeviceId, _found: str) -> None:
+    """Keep nothing."""
+
+
 class DeviceContext:
     """The ``Context`` of one device in a running agent.
 
     Args:
         directory: the driver's own folder.
         expiries: takes device, certificate, end of validity and remedy.
+        findings: takes device and what a session of it found.
 
     Attributes:
         line_keys: of the lines that the driver asked for.
@@ -37,6 +42,7 @@ class DeviceContext:
         *,
         directory: Path = NO_DIRECTORY,
         expiries: Callable[[DeviceId, str, int, str], None] = lambda *_: None,
+        findings: Callable[[DeviceId, str], Awaitable[None]] = let_go,
     ) -> None:
         self.device = device
         self.clock = clock
@@ -46,6 +52,11 @@ class DeviceContext:
         self.station = Station()
         self._lines = lines
         self._expiries = expiries
+        self._findings = findings
+
+    async def keep_found(self, found: str) -> None:
+        """Keep what a session found of the device; for the agent."""
+        await self._findings(self.device, found)
 
     def expires(self, certificate: str, time_ns: int, remedy: str) -> None:
         self._expiries(self.device, certificate, time_ns, remedy)

@@ -1,6 +1,8 @@
 """The devices of one agent: each is started, stopped and replaced by itself while the others go on."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,14 +11,22 @@ from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.collect.context import DeviceContext, driver_directory
 from edge_agent.collect.expiry import Expiries
+from edge_agent.collect.findings import Findings
 from edge_agent.collect.line import Lines
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.current import Current
+from edge_agent.edge_log import EdgeLog
+from edge_agent.errors import EdgeAgentError
 from edge_agent.metrics import Metrics
 from edge_agent.model import DeviceId
 from edge_agent.outbox.losses import at_device
 from edge_agent.outbox.store import Outbox
+
+_log = logging.getLogger(__name__)
+
+FINDINGS_ALLOWED = 5
+FINDINGS_WINDOW_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class Fleet(Mapping[DeviceId, Member]):
 
     Attributes:
         lines: what they share.
+        news: called when what is kept of a device is not what it was built with.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class Fleet(Mapping[DeviceId, Member]):
         random: Callable[[], float],
     ) -> None:
         self.lines = Lines()
+        self.news: Callable[[], None] = lambda: None
         self._outbox = outbox
         self._current = current
         self._expiries = expiries
@@ -62,6 +74,9 @@ class Fleet(Mapping[DeviceId, Member]):
         self._clock = clock
         self._metrics = metrics
         self._random = random
+        self._findings = Findings(state)
+        self._found_s: dict[DeviceId, deque[float]] = {}
+        self._keeping = EdgeLog(_log, clock.monotonic_s)
         self._members: dict[DeviceId, Member] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -98,6 +113,38 @@ class Fleet(Mapping[DeviceId, Member]):
         self._current.remove(device)
         self._metrics.forget("device", device)
 
+    async def forget_found(self, device: DeviceId) -> None:
+        """Forget what was found of a device, which is then built anew without.
+
+        Raises:
+            EdgeAgentError: the disk takes no writes.
+        """
+        try:
+            if await asyncio.to_thread(self._findings.forget, device):
+                self._found_s.pop(device, None)
+                self.news()
+        except OSError as exc:
+            raise EdgeAgentError(f"what was found of {device} cannot be forgotten: {exc.strerror}") from exc
+
+    async def _keep_found(self, device: DeviceId, found: str) -> None:
+        """Keep what a session found. A device that says something else each time is not built anew for ever."""
+        now_s = self._clock.monotonic_s()
+        times_s = self._found_s.setdefault(device, deque(maxlen=FINDINGS_ALLOWED))
+        if len(times_s) == FINDINGS_ALLOWED and now_s - times_s[0] < FINDINGS_WINDOW_S:
+            told = "the device tells of other points each time; these are taken up with a later connection"
+            _log.warning(told, extra={"device": device})
+            return
+        try:
+            is_news = await asyncio.to_thread(self._findings.keep, device, found)
+        except OSError as exc:
+            self._keeping.failed("what devices say of their points cannot be kept", error=str(exc))
+            return
+        self._keeping.recovered("what devices say of their points is kept again")
+        if is_news:
+            times_s.append(now_s)
+            _log.info("the device tells of other points than before", extra={"device": device})
+            self.news()
+
     def __getitem__(self, device: DeviceId) -> Member:
         return self._members[device]
 
@@ -118,6 +165,7 @@ class Fleet(Mapping[DeviceId, Member]):
             outbox.learned(options.id),
             directory=driver_directory(self._state, options.spec.protocol),
             expiries=self._expiries.tell,
+            findings=self._keep_found,
         )
         supervisor = DeviceSupervisor(
             options,

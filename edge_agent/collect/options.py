@@ -1,6 +1,6 @@
 """What the configuration says about collecting from one device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.collect.packed import Packed
 from edge_agent.driver import DeviceModel, DriverSpec, Shared
@@ -17,6 +17,7 @@ class DeviceOptions:
         intervals_s: time between two readings, by point index.
         shared: what it shares with others, and how that is set up.
         files: hash of what is in the files that its configuration names; empty = it names none.
+        found: what a session found of it, with which it was built; empty = nothing.
     """
 
     id: DeviceId
@@ -32,3 +33,4 @@ class DeviceOptions:
     name: str = ""
     shared: tuple[Shared, ...] = ()
     files: str = ""
+    found: str = field(default="", compare=False)

@@ -4,9 +4,8 @@ import asyncio
 import logging
 from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from itertools import islice
 
 from edge_agent.backoff import Backoff
@@ -23,7 +22,7 @@ from edge_agent.collect.schedule import Schedule, by_interval, phase_of
 from edge_agent.collect.telling import Lose, Telling
 from edge_agent.collect.unanswered import Unanswered
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Concurrent, Device, Request, Session
+from edge_agent.driver import Concurrent, Device, Finding, Request, Session
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import DeviceUnavailableError, DriverError, ExchangeError, OutboxError, PointRejectedError
 from edge_agent.metrics import Metrics
@@ -36,13 +35,15 @@ from edge_agent.model import (
     ReadingBatch,
     is_bad,
 )
-from edge_agent.together import together
+from edge_agent.together import only_cancelled_when_asked, together
 
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 STABLE_AFTER_S = 10.0
 """A session that was shorter does not shorten the next pause: a device that drops each one is not stormed."""
+FIND_TIMEOUT_S = 600.0
+"""For asking a device which points it has, beside everything else."""
 CRASHES_ALLOWED = 5
 CRASH_WINDOW_S = 3600.0
 
@@ -142,7 +143,7 @@ class DeviceSupervisor:
                 self._plans, self._planned_for = [], None
                 self._plan(device, by_interval(device.polled, self._options.intervals_s))
                 while True:
-                    with _only_cancelled_when_asked():
+                    with only_cancelled_when_asked():
                         pause_s = await self._serve(device)
                     await self._clock.sleep(pause_s)
                     while (pause_s := self._wait_s()) > 0:
@@ -207,14 +208,38 @@ class DeviceSupervisor:
         Raises:
             DriverError: why it was lost.
         """
-        if not device.reported:
+        finding = session if isinstance(session, Finding) else None
+        if not device.reported and not device.polled:  # nothing of it is known yet
+            self._found()
+            if finding is not None:
+                await self._find(finding)
+            await self._clock.sleep(self._options.retry_max_s)  # then the next session asks again
+            return
+        if not device.reported and finding is None:
             await self._poll(device, session)
             return
         async with together(DriverError) as group:
+            if finding is not None:
+                group.create_task(self._find(finding), name=f"find:{self._options.id}")
+            if not device.reported:
+                await self._poll(device, session)
             if device.polled:
                 group.create_task(self._poll(device, session), name=f"poll:{self._options.id}")
             await session.run(self._take_reported)
             raise DeviceUnavailableError("the driver stopped reporting")
+
+    async def _find(self, session: Finding) -> None:
+        """Hear which points the device says it has; whoever keeps that builds it anew, if they are others."""
+        try:
+            with only_cancelled_when_asked():
+                async with asyncio.timeout(FIND_TIMEOUT_S):
+                    found = await session.find_points()
+        except TimeoutError:
+            _log.warning("the device does not tell its points in time", extra={"device": self._options.id})
+            return
+        self._telling.remarked(session)
+        if found != self._options.found:
+            await self._context.keep_found(found)
 
     async def _poll(self, device: Device, session: Session) -> None:
         groups = by_interval(device.polled, self._options.intervals_s)
@@ -342,7 +367,7 @@ class DeviceSupervisor:
         """Carry out one exchange; return None if it gave nothing."""
         begin_s = self._asked_s = self._clock.monotonic_s()
         try:
-            with _only_cancelled_when_asked():
+            with only_cancelled_when_asked():
                 async with Deadline(self._options.read_timeout_s):
                     batch = await session.read(request)
         except TimeoutError:
@@ -464,18 +489,3 @@ class DeviceSupervisor:
         await self._lost(reason)
         self._current.enter(DevicePhase.FAILED, reason)
         _log.error("device given up until restart", extra={"device": self._options.id, "reason": reason})
-
-
-@contextmanager
-def _only_cancelled_when_asked() -> Iterator[None]:
-    """Make a cancellation that a driver lets out by itself the bug that it is.
-
-    A task that ends so ends without a word, and its device is never collected again.
-    """
-    try:
-        yield
-    except asyncio.CancelledError as exc:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise RuntimeError("a cancellation that nobody asked for came out of the driver") from exc

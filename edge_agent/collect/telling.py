@@ -44,8 +44,12 @@ class Telling:
         return len(self._rejected)
 
     def connected(self, session: Session) -> None:
-        """Show what the device does otherwise than asked, and log each remark once, the first few of a device."""
+        """Show what a new session has to say of the device."""
         self._rejected.clear()
+        self.remarked(session)
+
+    def remarked(self, session: object) -> None:
+        """Show what the device does otherwise than asked, and log each remark once, the first few of a device."""
         self._current.remarks = tuple(session.remarks) if isinstance(session, Remarking) else ()
         for remark in self._current.remarks:
             if remark not in self._told and len(self._told) < MAX_REMARKS_LOGGED:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from edge_agent.collect.findings import Findings
 from edge_agent.collect.options import DeviceOptions
 from edge_agent.collect.packed import Packed
 from edge_agent.config.checks import check
@@ -45,7 +46,11 @@ def build(source: Source, document: Document, registry: Registry) -> AgentOption
         digest=hashlib.sha256(source.raw).hexdigest(),
         gateway=GatewayId(gateway.id),
         gateway_name=gateway.name,
-        devices=tuple(_device(spec, model) for spec, model in parts.devices.values() if model.enabled),
+        devices=tuple(
+            _device(spec, model, parts.found[position].text if position in parts.found else "")
+            for position, (spec, model) in parts.devices.items()
+            if model.enabled
+        ),
         outbox=_outbox(outbox, directory),
         publishers=tuple(_publisher(model, gateway, directory) for model in parts.publishers.values()),
         identifiers=identifier_options(parts),
@@ -70,6 +75,8 @@ def _checked(
     source: Source, document: Document, registry: Registry, checks: Iterable[Callable[[Document, Parts], None]]
 ) -> tuple[Parts, GatewayModel, OutboxModel, OpsModel]:
     parts = take_apart(document, source.path.absolute().parent, registry)
+    if parts.outbox is not None:
+        parts.take_found(Findings(_outbox(parts.outbox, parts.directory).directory))
     for one in checks:
         one(document, parts)
     gateway, outbox, ops = parts.gateway, parts.outbox, parts.ops
@@ -78,7 +85,7 @@ def _checked(
     return parts, gateway, outbox, ops
 
 
-def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
+def _device(spec: DriverSpec, model: DeviceModel, found: str) -> DeviceOptions:
     device = DeviceId(model.id)
     return DeviceOptions(
         id=device,
@@ -94,6 +101,7 @@ def _device(spec: DriverSpec, model: DeviceModel) -> DeviceOptions:
         name=model.name,
         shared=() if spec.shares is None else tuple(spec.shares(model)),
         files=content_digest(paths_in(model)),
+        found=found,
     )
 
 

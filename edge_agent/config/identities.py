@@ -22,7 +22,10 @@ def identifier_options(parts: Parts) -> IdentifierOptions | None:
         prefix=model.prefix,
         gateway=GatewayId(gateway.id),
         # a device that is switched off keeps its code
-        devices=tuple(_identity(device) for _, device in parts.devices.values()),
+        devices=tuple(
+            _identity(device, parts.found[position].written if position in parts.found else len(device.points))
+            for position, (_, device) in parts.devices.items()
+        ),
         gateway_template=model.gateway,
         device_template=model.device,
         point_template=model.point,
@@ -77,15 +80,17 @@ def _places(parts: Parts) -> dict[str, tuple[str, Location]]:
     return places
 
 
-def _identity(model: DeviceModel) -> DeviceIdentity:
+def _identity(model: DeviceModel, written: int) -> DeviceIdentity:
     points = tuple(
         PointIdentity(
             PointName(point.name),
             suffix=point.identifier if isinstance(point.identifier, str) else "",
             unit=point.unit,
             semantic_id=point.semantic_id,
+            range=None if point.range is None else (point.range.low, point.range.high),
+            is_found=index >= written,
         )
-        for point in model.points
+        for index, point in enumerate(model.points)
         if point.identifier
     )
     return DeviceIdentity(DeviceId(model.id), model.identifier, dict(model.labels), points, model.name)

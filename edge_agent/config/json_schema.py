@@ -41,7 +41,7 @@ def schema(registry: Registry) -> Schema:
         definitions.update({prefix + name: definition for name, definition in model.pop("$defs", {}).items()})
         model["properties"]["driver"] |= {"const": driver.protocol}
         definitions[prefix + "device"] = model
-    for unused in (DeviceModel.__name__, "PointModel", "DeadbandModel", "ReadingClass"):
+    for unused in (DeviceModel.__name__, "PointModel", "DeadbandModel", "RangeModel", "ReadingClass"):
         definitions.pop(unused, None)
     document["properties"]["devices"]["items"] = {
         "type": "object",

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from edge_agent.collect.findings import Findings
 from edge_agent.config import wording
 from edge_agent.config.node import Document
 from edge_agent.config.referenced import paths_in
@@ -22,10 +23,19 @@ from edge_agent.config.shape import Location, holds, keys
 from edge_agent.config.validate import validate
 from edge_agent.driver import DeviceModel, DriverSpec
 from edge_agent.errors import DriverLoadError
+from edge_agent.model import DeviceId
 from edge_agent.registry import Registry
 
 M = TypeVar("M", bound=BaseModel)
 _LISTS = frozenset({"publishers", "devices", "drivers_path"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a session found of a device, and how many of its points are written."""
+
+    text: str
+    written: int
 
 
 @dataclass(slots=True)
@@ -34,6 +44,8 @@ class Parts:
 
     Attributes:
         directory: folder of the YAML file, absolute; relative paths are relative to it.
+        devices: as they are collected: what was found of them is in.
+        found: of the devices of which something was.
     """
 
     directory: Path
@@ -43,6 +55,15 @@ class Parts:
     ops: OpsModel | None = None
     publishers: dict[int, MqttModel] = field(default_factory=dict)
     devices: dict[int, tuple[DriverSpec, DeviceModel]] = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)
+
+    def take_found(self, findings: Findings) -> None:
+        """Make the devices what they are with what was found of them."""
+        for position, (spec, model) in self.devices.items():
+            text = "" if spec.found is None else findings.read(DeviceId(model.id))
+            if spec.found is not None and text:
+                self.found[position] = Found(text, len(model.points))
+                self.devices[position] = (spec, spec.found(model, text))
 
     def paths(self) -> Iterator[Path]:
         """Yield what the agent reads besides the secrets of ``!file``: certificates, keys, folders of such."""

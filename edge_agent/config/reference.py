@@ -25,7 +25,7 @@ from edge_agent.config.schema import (
 )
 from edge_agent.config.shape import keys, models_in
 from edge_agent.config.wording import format_size
-from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel
+from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel, RangeModel
 from edge_agent.model.quantity import format_duration
 from edge_agent.registry import Registry
 
@@ -62,6 +62,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`devices:` — each entry, whatever its driver", DeviceModel),
     ("`points:` — each entry, whatever its driver", PointModel),
     ("`deadband:` of a point", DeadbandModel),
+    ("`range:` of a point", RangeModel),
 )
 _OPERATORS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 _KEYWORDS = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le", "exclusiveMaximum": "lt"}
@@ -89,7 +90,7 @@ def markdown() -> str:
 def _driver(spec: DriverSpec) -> Iterator[str]:
     device = spec.config_model
     yield from _section(f"`driver: {spec.protocol}` — keys of the device", device, besides=DeviceModel)
-    listed: list[type[BaseModel]] = [DeadbandModel]
+    listed: list[type[BaseModel]] = [DeadbandModel, RangeModel]
     waiting = list(models_in(device))
     while waiting:
         model = waiting.pop(0)

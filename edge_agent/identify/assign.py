@@ -100,6 +100,12 @@ class Assignments:
             _log.warning(
                 "identifier codes cannot be recorded now", extra={"path": str(lock_path), "error": str(exc)}
             )
+        without = [key for key, planned in assignments.plan.objects.items() if key not in assignments.lock]
+        if without:
+            _log.warning(
+                "points that devices have get no identifier code: others have it",
+                extra={"count": len(without), "first": without[0]},
+            )
         drifted = assignments.drift()
         if drifted:
             _log.warning(
@@ -128,7 +134,13 @@ class Assignments:
             now: when the message is made, ISO 8601.
         """
         devices = {device.id: device for device in sorted(self._options.devices, key=lambda item: item.id)}
-        points = sorted((device.id, point.name) for device in devices.values() for point in device.points)
+        have_codes = self.plan.objects.keys() & self.lock.keys()  # a found point may have none
+        points = sorted(
+            (device.id, point.name)
+            for device in devices.values()
+            for point in device.points
+            if point_key(device.id, point.name) in have_codes
+        )
         return {
             "schema": SCHEMA,
             "ts": now,
@@ -200,6 +212,8 @@ class Assignments:
             body["semanticId"] = planned.semantic_id
         if planned.unit:
             body["unit"] = planned.unit
+        if planned.range is not None:
+            body["range"] = dict(zip(("low", "high"), planned.range, strict=True))
         return body
 
 

@@ -78,7 +78,8 @@ def merge(lock: Lock, plan: Plan, *, now: str, freeze: bool) -> tuple[dict[str, 
         try:
             refuse_taken(owners, key, planned.handle)
         except IdentifierError as exc:
-            problems.append(concerning(key, exc))
+            if not planned.is_found:  # else it goes without a code
+                problems.append(concerning(key, exc))
             continue
         merged[key] = replace(entry, handle=planned.handle, frozen_at=now if freeze else None)
     return dict(sorted(merged.items())), problems

@@ -8,12 +8,19 @@ from edge_agent.model import DeviceId, GatewayId, PointName
 
 @dataclass(frozen=True, slots=True)
 class PointIdentity:
-    """A declared point: it gets a code of its own. ``suffix``: see ``DeviceIdentity``."""
+    """A declared point: it gets a code of its own. ``suffix``: see ``DeviceIdentity``.
+
+    Attributes:
+        range: lowest and highest value that is expected; None = not known.
+        is_found: the device says that it has it, and nobody wrote it: what is wrong with its code costs the code.
+    """
 
     name: PointName
     suffix: str = ""
     unit: str = ""
     semantic_id: str = ""
+    range: tuple[float, float] | None = None
+    is_found: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.codec import Code, Fault, is_placeholder, mint, parse, parse_prefix
-from edge_agent.identify.options import DeviceIdentity, IdentifierOptions
+from edge_agent.identify.options import DeviceIdentity, IdentifierOptions, PointIdentity
 from edge_agent.identify.template import fill_suffix
 from edge_agent.model import DeviceId, PointName
 
@@ -26,7 +26,7 @@ def point_key(device: DeviceId, point: PointName) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One object and the code that the configuration of today gives it."""
+    """One object and the code that the configuration of today gives it; of a found one: see ``PointIdentity``."""
 
     key: str
     handle: str
@@ -34,6 +34,8 @@ class Planned:
     labels: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     semantic_id: str = ""
+    range: tuple[float, float] | None = None
+    is_found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ class _Wanted:
     values: Mapping[str, str]
     labels: Mapping[str, str]
     name: str = ""
-    unit: str = ""
-    semantic_id: str = ""
+    point: PointIdentity | None = None
+
+    @property
+    def is_found(self) -> bool:
+        return self.point is not None and self.point.is_found
 
 
 def draw(options: IdentifierOptions) -> Plan:
@@ -73,18 +78,30 @@ def draw(options: IdentifierOptions) -> Plan:
     problems: list[IdentifierError] = []
     warnings = [f"{prefix} is a placeholder: its codes belong to nobody"] if is_placeholder(prefix) else []
     owners: dict[str, str] = {}
-    for wanted in _wanted(options):
+    for wanted in sorted(_wanted(options), key=lambda one: one.is_found):  # what is written has its code first
         try:
             code = _code(prefix, wanted)
             refuse_taken(owners, wanted.key, str(code))
         except IdentifierError as exc:
-            problems.append(concerning(wanted.key, exc))
+            problem = concerning(wanted.key, exc)
+            if wanted.is_found:  # what a device says of itself never makes a configuration wrong
+                warnings.append(f"no code for a point that the device has: {problem}")
+            else:
+                problems.append(problem)
             continue
         if not code.is_nfc:
             warnings.append(f"{wanted.key}: {str(code)!r} has another Unicode spelling; nodes compare bytes")
         owners[str(code).casefold()] = wanted.key
+        point = wanted.point or PointIdentity(PointName(""))
         objects[wanted.key] = Planned(
-            wanted.key, str(code), wanted.name, wanted.labels, wanted.unit, wanted.semantic_id
+            wanted.key,
+            str(code),
+            wanted.name,
+            wanted.labels,
+            point.unit,
+            point.semantic_id,
+            point.range,
+            wanted.is_found,
         )
     return Plan(objects, tuple(problems), tuple(warnings))
 
@@ -154,8 +171,7 @@ def _wanted_of(
             _values(device.labels, {**built_in, "point": point.name}),
             {},
             point.name,
-            point.unit,
-            point.semantic_id,
+            point,
         )
 
 

@@ -36,7 +36,11 @@ class DeviceActions:
         return self._status(supervisor.device) | supervisor.known()
 
     async def _forget(self, arguments: dict[str, Any]) -> object:
-        return self._asked(arguments).forget()
+        supervisor = self._asked(arguments)
+        device = supervisor.device
+        forgotten = supervisor.forget() | {"found": len(self._fleet[device].options.found) > 0}
+        await self._fleet.forget_found(device)
+        return forgotten
 
     def _asked(self, arguments: dict[str, Any]) -> DeviceSupervisor:
         name = text_of(arguments, "device")

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import pytest
 
 from edge_agent.collect.line import Lines
-from edge_agent.driver import WriteOutcome, WriteResult
 from edge_agent.errors import ExchangeError
 from edge_agent.model import Quality
 from edge_agent.testing.conformance import check_device
+from edge_agent.writing import WriteOutcome, WriteResult
 from edge_agent_modbus.pdu import read_pdu
 from edge_agent_modbus.writer import ModbusWriter
 from tests.servers.modbus_bus import LibmodbusLine, libmodbus_line

@@ -15,7 +15,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.collect.supervisor import DeviceSupervisor
 from edge_agent.config import load
 from edge_agent.current import DeviceCurrent, DevicePhase
-from edge_agent.driver import Device, WriteOutcome
+from edge_agent.driver import Device
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent.metrics import Metrics
 from edge_agent.model import LossReason, Lost, PointTable, Quality, ReadingBatch, ReadingClass
@@ -23,6 +23,7 @@ from edge_agent.registry import Registry
 from edge_agent.testing.conformance import check_device
 from edge_agent.testing.eventually import eventually
 from edge_agent.testing.fakes import FakeContext
+from edge_agent.writing import WriteOutcome
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.decode import OVERFLOW
 from edge_agent_opcua.methods import OpcUaCaller

@@ -306,3 +306,26 @@ def test_the_uri_that_a_machine_has_of_its_own_is_published_beside_the_code(path
     message: Any = codes.directory("2026-11-23T08:00:00Z")
     assert message["devices"]["lathe-02"]["alt"] == {"serial": None, "giai": None, "productInstanceUri": uri}
     jsonschema.validate(message, json.loads(SCHEMA.read_text()))
+
+
+def test_a_range_is_in_the_directory(path: Path) -> None:
+    point = PointIdentity(PointName("speed"), unit="{rev}/min", range=(0.0, 9000.0))
+    body = frozen(site(replace(LATHE, points=(point,))), path).directory("2026-11-23T08:00:00Z")
+    jsonschema.validate(body, json.loads(SCHEMA.read_text()))
+    points: Any = body["points"]
+    assert points["lathe-02/speed"]["range"] == {"low": 0.0, "high": 9000.0}
+
+
+def test_a_found_point_whose_code_another_one_has_goes_without_and_refuses_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = replace(LATHE, points=(PointIdentity(PointName("speed"), is_found=True),))
+    written = DeviceIdentity(DeviceId("mill-03"), points=(PointIdentity(PointName("speed")),))
+    template = {"point_template": "PT.{point}"}
+    codes = frozen(site(found, written, **template), path)
+    assert [*codes.directory("now")["points"]] == ["mill-03/speed"]  # type: ignore[misc]
+    assert "no code for a point that the device has: point/lathe-02/speed" in codes.plan.warnings[0]
+    # the other one is removed, and its code is nobody else's all the same
+    codes = frozen(site(found, **template), path)
+    assert codes.directory("now")["points"] == {}
+    assert "get no identifier code" in caplog.text

@@ -70,7 +70,7 @@ def test_the_port_is_4840_unless_written(url: str, expected: str) -> None:
         (USER, "connection that is not protected"),
         ({"mode": "push"}, "subscribe"),
         ({"points": [{"name": "a", "node": "DB1.x"}]}, "is not a node id"),
-        ({"points": []}, "at least 1"),
+        ({"points": []}, "neither `points:` nor `browse:`"),
         ({"mode": "poll", "queue_size": 5}, "queue_size has no meaning: every point is polled"),
         (
             {"points": [{"name": "a", "node": "i=1", "mode": "poll", "sampling_interval": "1s"}]},

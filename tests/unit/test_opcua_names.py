@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.model import check_id
-from edge_agent_opcua.browse.names import Names, snake_case
+from edge_agent_opcua.names import Names, snake_case
 
 
 @pytest.mark.parametrize(

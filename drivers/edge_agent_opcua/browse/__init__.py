@@ -10,10 +10,10 @@ from edge_agent.driver import Context
 from edge_agent.errors import DeviceUnavailableError
 from edge_agent_opcua.browse import sinumerik
 from edge_agent_opcua.browse.machine_tool import MACHINES, is_identity, is_known, recognise
-from edge_agent_opcua.browse.names import Names
 from edge_agent_opcua.browse.walk import NoStartError, Walk
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.connection import hang_up, open_connection
+from edge_agent_opcua.names import Names
 from edge_agent_opcua.node_id import parse_node_id
 
 

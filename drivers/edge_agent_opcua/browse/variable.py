@@ -6,6 +6,7 @@ from typing import Any
 from asyncua import ua
 
 from edge_agent.browsing import FoundPoint
+from edge_agent_opcua.units import unit_text
 
 ATTRIBUTES = (
     ua.AttributeIds.DataType,
@@ -79,7 +80,9 @@ def describe(
 
 def _unit(units: Any) -> str:
     found = _plain(units) if units is not None else None
-    return (found.DisplayName.Text or "") if isinstance(found, ua.EUInformation) else ""
+    if not isinstance(found, ua.EUInformation):
+        return ""
+    return unit_text(found.NamespaceUri or "", found.UnitId, found.DisplayName.Text or "")
 
 
 def _text(value: Any) -> str:

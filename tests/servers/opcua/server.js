@@ -36,6 +36,7 @@ const options = {
     folderSize: 0,
     continuations: 0, // browse continuation points of a session; 0: no limit
     described: {}, // variables besides, see described.js
+    analog: {}, // variables besides that have a unit and a range: {"Load": ["percent", 0, 120]}
     filler: 0, // namespaces registered ahead of the tested one: shuffles its index
     ...JSON.parse(process.argv[2] || "{}"),
 };
@@ -101,6 +102,12 @@ function addVariables(addressSpace) {
         componentOf: folder, browseName: "Pressure", displayName: "油压", nodeId: "s=Pressure", dataType: DataType.Double,
         engineeringUnits: standardUnits.bar, engineeringUnitsRange: { low: 0, high: 250 },
     }).setValueFromSource({ dataType: DataType.Double, value: 61.5 });
+    for (const [name, [unit, low, high]] of Object.entries(options.analog)) {
+        namespace.addAnalogDataItem({
+            componentOf: folder, browseName: name, nodeId: `s=${name}`, dataType: DataType.Double,
+            engineeringUnits: standardUnits[unit], engineeringUnitsRange: { low, high },
+        }).setValueFromSource({ dataType: DataType.Double, value: 1 });
+    }
     add("Running", DataType.Boolean, true);
     add("Program", DataType.String, "O1234 齿轮");
     add("Label", DataType.LocalizedText, { locale: "en", text: "Spindle" });
