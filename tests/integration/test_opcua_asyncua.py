@@ -1,12 +1,9 @@
 """The driver against the server of its own library (the demo's machine), and what importing it costs."""
 
-import asyncio
-import itertools
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,10 +14,8 @@ from asyncua.common.structures104 import new_struct, new_struct_field
 
 from edge_agent.model import Quality
 from edge_agent.testing.conformance import check_device
-from edge_agent.testing.eventually import eventually
 from tests.servers.opcua.reading import make_device, points, read_once, reporting
 from tests.servers.opcua_server import NAMESPACE
-from tests.servers.supervised_opcua import Supervised
 
 Kind = ua.VariantType
 TYPES: dict[str, tuple[Any, Any, str, Any]] = {
@@ -132,46 +127,6 @@ async def test_values_arrive_from_asyncuas_server(url: str) -> None:
     async with reporting(device, config) as collected:
         got = await collected.all_of(len(NODES))
     assert {name: reading.value for name, reading in got.items()} == NODES
-
-
-@asynccontextmanager
-async def counting(port: int) -> AsyncIterator[int]:
-    """Serve Counter and Sine, which change 20 times a second, and yield the port; 0: a free one."""
-    server = Server()
-    await server.init()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
-    variables = [
-        await server.nodes.objects.add_variable(ua.NodeId(name, index), name, 0, ua.VariantType.Int32)
-        for name in ("Counter", "Sine")
-    ]
-
-    async def count() -> None:
-        for number in itertools.count(1):
-            for variable in variables:
-                await variable.write_value(number, ua.VariantType.Int32)
-            await asyncio.sleep(0.05)
-
-    async with server, asyncio.TaskGroup() as group:
-        counter = group.create_task(count())
-        yield server.bserver._server.sockets[0].getsockname()[1]
-        counter.cancel()
-
-
-@pytest.mark.slow
-async def test_data_flow_again_by_themselves_when_asyncuas_server_was_restarted() -> None:
-    async with AsyncExitStack() as stack:
-        async with counting(0) as port:
-            device = Supervised(f"opc.tcp://127.0.0.1:{port}", retry_max_s=0.5)
-            await stack.enter_async_context(device.running())
-            await eventually(lambda: device.is_fresh)
-        await eventually(lambda: device.losses)
-        async with counting(port):
-            await eventually(lambda: device.is_fresh)
-            await stack.aclose()
-    assert (device.losses, len(device.lost)) == (1, 1)
-    assert device.holes_not_told() == []
 
 
 def test_naming_the_driver_does_not_load_asyncua() -> None:
