@@ -111,15 +111,13 @@ class Survey:
         nodes = tuple(one for one in settled.nodes if one.node not in hindered)
         self._tell_of(entries, nodes, settled.matching)
         if hindered:
-            self._told.append(
-                f"{len(hindered)} variables match and cannot be points: {_some([*hindered.values()])}"
-            )
+            self._told.append(f"matching variables that cannot be points: {_some([*hindered.values()])}")
         if settled.gone and not self._missed:
             found = self._config.points[len(self._config.written) :]
             names = {one.key: point.name for one, point in zip(self._config.found.nodes, found, strict=True)}
             self._told.append(
-                f"{len(settled.gone)} points are on the server no longer; `edge-agent devices {self._config.id} "
-                f"--forget` forgets them: {_some([names[one.key] for one in settled.gone])}"
+                "points that the server has no longer, until `edge-agent devices "
+                f"{self._config.id} --forget`: {_some([names[one.key] for one in settled.gone])}"
             )
         return nodes, ids
 
