@@ -47,9 +47,10 @@ class Subscriptions:
             DeviceUnavailableError: the server refuses, or its answers make no sense.
         """
         rejected: dict[int, int] = {}
-        for publishing in wanted:
+        firsts = [await self._create(publishing) for publishing in wanted]  # one each before any has another
+        for publishing, first in zip(wanted, firsts, strict=True):
             self.items |= {item.point: item for item in publishing.items}
-            rejected |= await self._spread(publishing)
+            rejected |= await self._spread(publishing, first)
         return rejected
 
     async def ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
@@ -116,7 +117,7 @@ class Subscriptions:
         silent = min(left_s, key=lambda one: left_s[one])
         return silent, left_s[silent]
 
-    async def _spread(self, asked: Publishing) -> Mapping[int, int]:
+    async def _spread(self, asked: Publishing, home: Subscription) -> Mapping[int, int]:
         """Subscribe to the items of one interval, in as many subscriptions as it takes; return as ``create``.
 
         What a server finds too much for one subscription goes into the next, whether it told its limit or not, as
@@ -125,7 +126,6 @@ class Subscriptions:
         rejected: dict[int, int] = {}
         limit = self._services.max_items or len(asked.items)
         waiting = asked.items
-        home = await self._create(asked)
         subscription: Subscription | None = home
         while subscription is not None:
             mine, waiting = waiting[:limit], waiting[limit:]

@@ -93,6 +93,15 @@ async def test_subscriptions_leave_room_for_other_requests() -> None:
     assert len(server.subscriptions) == 50 <= UaClient._max_concurrent_requests / 2
 
 
+async def test_each_interval_has_a_subscription_before_any_has_another() -> None:
+    server = FakeServer()
+    server.max_items, server.most_subscriptions = 2, 3
+    points = [{"name": f"p{i}", "node": f"i={i}"} for i in range(8)]
+    points[7]["publishing_interval"] = "60s"
+    await prepared(server, config(points=points))
+    assert server.subscriptions == {SUBSCRIPTION: {0, 1}, SECOND: {7}, THIRD: {2, 3}}
+
+
 async def test_a_server_without_a_subscription_for_us_is_unavailable() -> None:
     server = FakeServer()
     server.most_subscriptions = 0
