@@ -111,6 +111,11 @@ def _print_summary(options: AgentOptions, plans: list[DevicePlan], codes: Assign
             for plan in plans
         ),
     )
+    for plan in plans:
+        if not plan.options.table.points:
+            typer.echo(
+                f"{plan.options.id}: its points are those that it has; none is known before it was connected"
+            )
     devices = counted(len(plans), "device")
     points = counted(sum(len(plan.options.table.points) for plan in plans), "point")
     publishers = ", ".join(publisher.id for publisher in options.publishers) or "none, readings stay on disk"

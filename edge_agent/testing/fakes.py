@@ -76,6 +76,7 @@ class FakeContext(DeviceContext):
 
     Attributes:
         expiries: end of validity and remedy, by certificate, as the driver told them.
+        found: what sessions found, as the agent would keep it.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class FakeContext(DeviceContext):
         directory: Path = NO_DIRECTORY,
     ) -> None:
         self.expiries: dict[str, tuple[int, str]] = {}
+        self.found: list[str] = []
         super().__init__(
             DeviceId(device),
             clock or SystemClock(),
@@ -93,7 +95,11 @@ class FakeContext(DeviceContext):
             {},
             directory=directory,
             expiries=self._told,
+            findings=self._keep,
         )
+
+    async def _keep(self, _device: DeviceId, found: str) -> None:
+        self.found.append(found)
 
     def _told(self, _device: DeviceId, certificate: str, time_ns: int, remedy: str) -> None:
         self.expiries[certificate] = (time_ns, remedy)

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from edge_agent.cli.commands import app
 from edge_agent.collect.expiry import Expiries
 from edge_agent.collect.findings import FOLDER_NAME, Findings
 from edge_agent.collect.fleet import FINDINGS_ALLOWED, FINDINGS_WINDOW_S, Fleet
@@ -61,6 +63,13 @@ devices:
 """
     )
     return path
+
+
+@pytest.mark.parametrize("more", [(), ("--plan",), ("--json",)], ids=str)
+def test_a_device_that_was_never_connected_is_checked(config: Path, more: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["check", str(config), *more])
+    assert done.exit_code == 0, done.output
+    assert ("none is known before it was connected" in done.output) == ("--json" not in more)
 
 
 def test_a_device_is_built_with_what_was_found_and_without_it_before(config: Path) -> None:
