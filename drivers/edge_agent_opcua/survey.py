@@ -78,12 +78,13 @@ class Survey:
         most = min(NODES_PER_REQUEST, self._services.profile.max_operations)
         tree = Tree(self._services.client, config.url, most=most, guard=one_exchange)
         try:
-            if config.browse or config.server_units:
-                await tree.learn()
-            nodes, ids = await self._choose(tree) if config.browse else ((), {})
-            found = Found(nodes, found.written if config.server_units else {})
-            if config.server_units:
-                found = await self._describe(tree, found, ids)
+            with one_exchange(config.url, "looking at its variables"):  # whatever they answer, it is their doing
+                if config.browse or config.server_units:
+                    await tree.learn()
+                nodes, ids = await self._choose(tree) if config.browse else ((), {})
+                found = Found(nodes, found.written if config.server_units else {})
+                if config.server_units:
+                    found = await self._describe(tree, found, ids)
         except ExchangeError as exc:
             self._missed.append(str(exc))
         if self._missed:
@@ -107,7 +108,11 @@ class Survey:
                     seen.append(one)
                     ids[one.node] = node_id
         settled = settle(entries, self._config.found.nodes, seen)
-        hindered = await self._hindered(tree, [one for one in settled.nodes if one.key in settled.new], ids)
+        try:
+            hindered = await self._hindered(tree, [one for one in settled.nodes if one.key in settled.new], ids)
+        except ExchangeError as exc:  # then they are points, and each says for itself what is wrong with it
+            hindered = {}
+            self._missed.append(str(exc))
         nodes = tuple(one for one in settled.nodes if one.node not in hindered)
         self._tell_of(entries, nodes, settled.matching)
         if hindered:

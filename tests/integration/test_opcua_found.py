@@ -216,6 +216,31 @@ async def test_asyncuas_server_tells_the_same_also_if_its_nodes_hang_in_a_circle
     assert remarks == ()
 
 
+async def test_what_makes_no_sense_as_a_unit_or_range_is_none(free_url: str) -> None:
+    odd: dict[str, tuple[Any, Any]] = {
+        "text": ("bar", "0 to 10"),
+        "nameless": (ua.EUInformation(UNITS, -1, ua.LocalizedText(None)), ua.Range(1.0, 1.0)),
+        "endless": (ua.EUInformation(None, 4342098, ua.LocalizedText(" bar\n")), ua.Range(float("-inf"), 10.0)),
+    }
+    server = Server()
+    await server.init()
+    server.set_endpoint(free_url)
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    index = await server.register_namespace(NAMESPACE)
+    for name, (unit, limits) in odd.items():
+        node = await server.nodes.objects.add_variable(ua.NodeId(name, index), ua.QualifiedName(name, index), 1.0)
+        for kind, content in (("EngineeringUnits", unit), ("EURange", limits)):
+            await node.add_property(ua.NodeId(f"{name}.{kind}", index), ua.QualifiedName(kind, 0), content)
+    async with server:
+        config, remarks, _ = await found(device(free_url, {"match": "*"}))
+    assert {point.name: (point.unit, point.range) for point in config.points} == {
+        "text": ("", None),
+        "nameless": ("", None),
+        "endless": ("bar", None),
+    }
+    assert remarks == ()
+
+
 @pytest.mark.slow
 async def test_an_agent_takes_up_what_asyncuas_server_has_got_and_says_otherwise(
     free_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
