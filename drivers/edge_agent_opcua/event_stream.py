@@ -158,8 +158,16 @@ class EventStream:
     def _overflow(self, subscription: int, point: int, readings: _Readings, events: int) -> None:
         """The server gave up ``events`` of a point at the least; 0: nobody can say whether any."""
         self.overflows += 1
-        self.begin(subscription, [point])
         readings.lose(point, events)
+        waiting = self._waiting.get(subscription, set())
+        if (
+            point in waiting
+        ):  # a refresh told too much: what it left out has not ended, and another one would again
+            waiting.remove(point)
+            self._conditions.abandon(point)
+            readings.add(point, to_text("InSync", {}))
+        else:
+            self.begin(subscription, [point])
 
     def _end(self, subscription: int, point: int, readings: _Readings) -> None:
         waiting = self._waiting.get(subscription, set())

@@ -47,11 +47,13 @@ class Machine:
 
 
 @pytest.fixture
-async def machine() -> AsyncIterator[Machine]:
+async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+    """A server that has no refresh of conditions, unless the test asks for one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
     server = Server()
+    server.iserver.bind_condition_methods = getattr(request, "param", False)
     await server.init()
     server.set_endpoint(url)
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
@@ -109,6 +111,7 @@ async def test_asyncuas_server_takes_a_type_for_itself_alone_which_is_why_its_pr
     assert first.event.Message.Text == "itself"
 
 
+@pytest.mark.slow
 async def test_a_queue_that_was_full_counts_as_a_loss_where_the_server_does_not_tell_of_one(
     machine: Machine,
 ) -> None:
@@ -125,3 +128,19 @@ async def test_a_queue_that_was_full_counts_as_a_loss_where_the_server_does_not_
     assert [(each.points, each.reason, each.readings) for each in collected.lost] == [
         ((0,), LossReason.OVERFLOW, 0)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [True], indirect=True)
+async def test_a_refresh_that_is_too_much_for_the_queue_is_not_asked_for_for_ever(machine: Machine) -> None:
+    table = [LOG | {"name": "log", "queue_size": 2}]
+    device, config = make_device(machine.url, table, publishing_interval="100ms")
+    async with reporting(device, config) as collected:
+        await eventually(lambda: collected.lost)  # begin, and end of the refresh
+        for _ in range(3):
+            told = len(messages(collected, "log"))
+            await machine.tell("HeatAlarm")
+            await eventually(lambda: len(messages(collected, "log")) == told + 1)  # noqa: B023 - awaited here
+    texts = [json.loads(reading.value) for _, reading in collected.all]
+    assert [text for text in texts if text["event_type"] == "InSync"] == [{"event_type": "InSync"}]
+    assert len(collected.lost) == 1
