@@ -360,6 +360,7 @@ class Agent:
                     "unit": point.unit,
                     "quality": quality_name(latest.status),
                     "time_ns": latest.time_ns,
+                    "server_time_ns": latest.server_time_ns,
                 }
             )
         return {

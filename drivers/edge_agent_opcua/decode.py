@@ -7,6 +7,9 @@ Status codes are kept untouched. A Bad reading has no value, whatever the server
 column of the type that the point had last, so that the order within the point holds. What cannot be represented
 is a Bad reading of that point, never an error and never a text in place of a value. Bytes of which nobody can say
 where the next value begins void the whole message.
+
+The time of a reading is the source's, and by how much the server's is later goes with it. A time that cannot be
+kept counts as not told; where there is no source time, the reading has the server's.
 """
 
 import math
@@ -28,22 +31,32 @@ OVERFLOW = 0x0000_0480
 class _Builder:
     """One column that is being filled."""
 
-    __slots__ = ("has_status", "has_time", "offsets_ns", "points", "statuses", "values")
+    __slots__ = ("has_status", "has_time", "lags_ns", "offsets_ns", "points", "statuses", "values")
 
     def __init__(self, data_type: DataType) -> None:
         self.points = array("H")
         self.values: Any = array(data_type.typecode) if data_type.typecode else []
         self.statuses = array("I")
         self.offsets_ns = array("q")
+        self.lags_ns = array("q")  # only as far as the last one that is not 0
         self.has_status = self.has_time = False
 
+    def add_lags(self, lags_ns: Iterable[int]) -> None:
+        """Take the lags of the readings that come next."""
+        missing = len(self.points) - len(self.lags_ns)
+        self.lags_ns.frombytes(bytes(self.lags_ns.itemsize * missing))
+        self.lags_ns.extend(lags_ns)
+
     def column(self, data_type: DataType) -> Column:
+        if self.lags_ns:
+            self.add_lags(())
         return Column(
             data_type,
             self.points,
             None if data_type is DataType.NULL else self.values,
             self.statuses if self.has_status else None,
             self.offsets_ns if self.has_time else None,
+            self.lags_ns or None,
         )
 
 
@@ -193,10 +206,7 @@ class _Batch:
         data_type, content, status = DataType.NULL, None, value.status
         if not is_bad(status):
             data_type, content, status = self._decoder.converter_of(point)(value.value, status)
-        ticks = value.source_ticks
-        if ticks is None or not EPOCH_TICKS <= ticks < LATEST_TICKS:
-            ticks = value.server_ticks
-        self._append(point, data_type, content, status, ticks)
+        self._append(point, data_type, content, status, value.source_ticks, value.server_ticks)
 
     def _take_other(self, reader: Reader, point: int | None) -> None:
         """Take a value that is no number; None: of a point that is not asked for."""
@@ -215,13 +225,15 @@ class _Batch:
         """Take values of one shape: all together, if they are plain and Good and their times make sense."""
         values, data_type = parts[0], shape.data_type
         ticks = parts[shape.time_at] if shape.time_at else None
+        server_ticks = parts[-1] if shape.has_server and parts[-1] != ticks else None
         if (
             (not shape.has_status or not any(parts[1]))
-            and (ticks is None or (min(ticks) >= EPOCH_TICKS and max(ticks) < LATEST_TICKS))
+            and (ticks is None or _are_usable(ticks))
+            and (server_ticks is None or _are_usable(server_ticks))
             and (not shape.is_float or math.isfinite(sum(values)))
             and self._decoder.is_plain(points)
         ):
-            self._extend(data_type, points, values, ticks)
+            self._extend(data_type, points, values, ticks, server_ticks)
             return
         for point, row in zip(points, zip(*parts, strict=True), strict=True):
             self._take_one(shape, point, row)
@@ -231,22 +243,28 @@ class _Batch:
         content, data_type = row[0], shape.data_type
         status = row[1] if shape.has_status else 0
         ticks = row[shape.time_at] if shape.time_at else None
+        server_ticks = row[-1] if shape.has_server else None
         if (
             status
-            or (ticks is not None and not EPOCH_TICKS <= ticks < LATEST_TICKS)
             or (shape.is_float and content - content != 0)  # not finite
             or not self._decoder.is_plain((point,))
         ):
-            server_ticks = row[-1] if shape.has_server else None
             self.add(point, DataValue(Value(shape.kind, content), status, ticks, server_ticks))
         else:
-            self._append(point, data_type, content, 0, ticks)
+            self._append(point, data_type, content, 0, ticks, server_ticks)
 
     def _extend(
-        self, data_type: DataType, points: Sequence[int], values: Sequence[Any], ticks: Sequence[int] | None
+        self,
+        data_type: DataType,
+        points: Sequence[int],
+        values: Sequence[Any],
+        ticks: Sequence[int] | None,
+        server_ticks: Sequence[int] | None,
     ) -> None:
         self._decoder.note_types(points, data_type)
         builder = self._builder(data_type)
+        if ticks is not None and server_ticks is not None:
+            builder.add_lags([TICK_NS * (late - tick) for tick, late in zip(ticks, server_ticks, strict=True)])
         builder.points.extend(points)
         builder.values.extend(values)
         builder.statuses.frombytes(bytes(builder.statuses.itemsize * len(points)))
@@ -257,7 +275,15 @@ class _Batch:
             builder.offsets_ns.extend([TICK_NS * tick - shift_ns for tick in ticks])
             builder.has_time = True
 
-    def _append(self, point: int, data_type: DataType, content: Any, status: int, ticks: int | None) -> None:
+    def _append(
+        self,
+        point: int,
+        data_type: DataType,
+        content: Any,
+        status: int,
+        ticks: int | None,
+        server_ticks: int | None,
+    ) -> None:
         decoder = self._decoder
         if status & OVERFLOW == OVERFLOW:
             decoder.overflows += 1
@@ -267,11 +293,17 @@ class _Batch:
         elif decoder.type_of(point) is not data_type:
             decoder.note_types((point,), data_type)
         builder = self._builder(data_type)
+        if server_ticks is not None and not EPOCH_TICKS <= server_ticks < LATEST_TICKS:
+            server_ticks = None
+        if ticks is None or not EPOCH_TICKS <= ticks < LATEST_TICKS:
+            ticks = server_ticks
+        elif server_ticks is not None and server_ticks != ticks:
+            builder.add_lags((TICK_NS * (server_ticks - ticks),))
         builder.points.append(point)
         builder.values.append(content)
         builder.statuses.append(status)
         builder.has_status = builder.has_status or bool(status)
-        if ticks is not None and EPOCH_TICKS <= ticks < LATEST_TICKS:
+        if ticks is not None:
             builder.offsets_ns.append(TICK_NS * (ticks - EPOCH_TICKS) - self._time_ns)
             builder.has_time = True
         else:
@@ -282,3 +314,7 @@ class _Batch:
         if builder is None:
             builder = self._builders[data_type] = _Builder(data_type)
         return builder
+
+
+def _are_usable(ticks: Sequence[int]) -> bool:
+    return min(ticks) >= EPOCH_TICKS and max(ticks) < LATEST_TICKS

@@ -14,6 +14,7 @@ from typing import Any
 from edge_agent_opcua.node_id import NodeAddress, parse_node_id
 
 BASE_EVENT = 2041
+_RECEIVED = "ReceiveTime"  # no key of the text: those are small letters
 CONDITION = 2782
 _ACKNOWLEDGEABLE = 2881
 _ALARM = 2915
@@ -82,6 +83,7 @@ FIELDS = (
     Field("suppressed", _ALARM, ("SuppressedOrShelved",)),
     Field("acked", _ACKNOWLEDGEABLE, ("AckedState", "Id")),
     Field("confirmed", _ACKNOWLEDGEABLE, ("ConfirmedState", "Id")),
+    Field(_RECEIVED, BASE_EVENT, ("ReceiveTime",)),
 )
 
 
@@ -145,11 +147,13 @@ class Event:
         type_id: the library's node id of its type; None if the server did not tell.
         time_ns: when it happened; None if the server told no usable time.
         fields: what goes into the text, without ``event_type``; what the server did not tell is left out.
+        received_ns: when the server came to know of it; None as above.
     """
 
     type_id: Any
     time_ns: int | None
     fields: Mapping[str, object]
+    received_ns: int | None = None
 
     @property
     def standard_type(self) -> int:
@@ -183,7 +187,7 @@ def decode(variants: Iterable[Any], namespaces: Sequence[str], more: Sequence[Fi
     told = zip((*FIELDS, *more), variants, strict=False)
     contents = {field.key: variant.Value for field, variant in told if variant is not None}
     type_id = contents.pop("event_type", None)
-    time = contents.get("time")
+    time, received = contents.get("time"), contents.pop(_RECEIVED, None)
     fields = {key: _plain(content, namespaces) for key, content in contents.items()}
     for field in more:
         if isinstance(contents.get(field.key), list):
@@ -192,6 +196,7 @@ def decode(variants: Iterable[Any], namespaces: Sequence[str], more: Sequence[Fi
         type_id if hasattr(type_id, "NamespaceIndex") and hasattr(type_id, "Identifier") else None,
         _time_ns(time) if isinstance(time, datetime) else None,
         {key: content for key, content in fields.items() if content is not None},
+        _time_ns(received) if isinstance(received, datetime) else None,
     )
 
 

@@ -42,15 +42,20 @@ class _Readings:
         self._texts: list[str] = []
         self._statuses: list[int] = []
         self._offsets_ns: list[int] = []
+        self._lags_ns: list[int] = []
 
     def __len__(self) -> int:
         return len(self._points)
 
-    def add(self, point: int, text: str, status: int = 0, time_ns: int | None = None) -> None:
+    def add(self, point: int, text: str, status: int = 0, event: Event | None = None) -> None:
+        """Add a reading; of an event, with its times as a value's: when it happened, then when it was received."""
+        times_ns = () if event is None else (event.time_ns, event.received_ns)
+        told_ns = [time_ns for time_ns in times_ns if time_ns is not None] or [self.time_ns]
         self._points.append(point)
         self._texts.append(text)
         self._statuses.append(status)
-        self._offsets_ns.append(0 if time_ns is None else time_ns - self.time_ns)
+        self._offsets_ns.append(told_ns[0] - self.time_ns)
+        self._lags_ns.append(told_ns[-1] - told_ns[0])
 
     def lose(self, point: int, events: int = 1) -> None:
         """Say that events of a point before this one are missing: so many at the least."""
@@ -59,7 +64,8 @@ class _Readings:
     def batch(self, device: DeviceId) -> ReadingBatch:
         statuses = array("I", self._statuses) if any(self._statuses) else None
         offsets_ns = array("q", self._offsets_ns)
-        column = Column(DataType.STRING, array("H", self._points), self._texts, statuses, offsets_ns)
+        lags_ns = array("q", self._lags_ns) if any(self._lags_ns) else None
+        column = Column(DataType.STRING, array("H", self._points), self._texts, statuses, offsets_ns, lags_ns)
         return ReadingBatch(device, self.time_ns, (column,), lost=tuple(self._lost))
 
 
@@ -149,11 +155,11 @@ class EventStream:
             self.begin(subscription, [point])
         elif kind == QUEUE_OVERFLOW:
             self._overflow(subscription, point, readings, 1)
-            readings.add(point, to_text("EventQueueOverflowEventType", event.fields), OVERFLOW, event.time_ns)
+            readings.add(point, to_text("EventQueueOverflowEventType", event.fields), OVERFLOW, event)
         else:
             name = await self._name(event.type_id)
             if self._conditions.take(point, name, event):
-                readings.add(point, to_text(name, event.fields), Quality.GOOD, event.time_ns)
+                readings.add(point, to_text(name, event.fields), Quality.GOOD, event)
 
     def _overflow(self, subscription: int, point: int, readings: _Readings, events: int) -> None:
         """The server gave up ``events`` of a point at the least; 0: nobody can say whether any."""

@@ -2,14 +2,14 @@
 
 The first notification of an item is its present value, with the time of its last change. After an outage that
 time may be long before the Bad reading that told of the outage, and whoever sorts by time would take that for the
-last word. So what held when the server was asked says so, with the time of asking. A change that happened during
-the outage is told before, with its own time.
+last word. So what held when the server was asked says so, with the time of asking, and the server's time beside it
+as it was told. A change that happened during the outage is told before, with its own time.
 """
 
 import math
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_agent.model import Column
 from edge_agent_opcua.delivered import Delivered
@@ -73,7 +73,7 @@ class Resumption:
             missed, firsts = self._firsts(column, time_ns, latest_ns)
             rest = [i for i in range(len(column)) if i not in firsts]
             during += [column.take(missed)] if missed else []
-            holding += [_at(column.take(list(firsts)), firsts.values())] if firsts else []
+            holding += [_at(column.take(list(firsts)), array("q", firsts.values()))] if firsts else []
             others += [column.take(rest)] if rest else []
         return *during, *holding, *others
 
@@ -94,5 +94,9 @@ class Resumption:
         return missed, firsts
 
 
-def _at(column: Column, offsets_ns: Iterable[int]) -> Column:
-    return Column(column.data_type, column.points, column.values, column.statuses, array("q", offsets_ns))
+def _at(column: Column, offsets_ns: "array[int]") -> Column:
+    """Return readings of other times; the server's stay."""
+    none = array("q", bytes(8 * len(column)))
+    told = zip(column.offsets_ns or none, column.lags_ns or none, offsets_ns, strict=True)
+    lags_ns = array("q", [before_ns + lag_ns - offset_ns for before_ns, lag_ns, offset_ns in told])
+    return replace(column, offsets_ns=offsets_ns, lags_ns=lags_ns)

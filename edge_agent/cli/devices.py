@@ -88,7 +88,7 @@ def _print_device(device: dict[str, Any]) -> None:
     table.note(", ".join(word for word in (*about, device.get("reason")) if word))
     table.notes((device["id"], remark) for remark in device.get("remarks", ()))
     table.show(
-        ("point", "value", "unit", "quality", "time"),
+        ("point", "value", "unit", "quality", "time", "server time"),
         (
             (
                 point["name"],
@@ -96,9 +96,11 @@ def _print_device(device: dict[str, Any]) -> None:
                 point["unit"],
                 point["quality"],
                 local_time(point["time_ns"]),
+                local_time(point["server_time_ns"]),
             )
             for point in device.get("points", [])
         ),
+        is_last_optional=True,
     )
     _show_some(("request", "every"), [(plan["request"], f"{plan['interval_s']:g} s") for plan in device["plan"]])
     _show_some(

@@ -18,7 +18,7 @@ from edge_agent.model.quality import quality_name
 from edge_agent.outbox.inspect import EXPORT_PAGE_ROWS, Export
 from edge_agent.outbox.losses import utc_time
 
-COLUMNS = ("epoch", "row", "device", "class", "point", "time", "value", "unit", "quality")
+COLUMNS = ("epoch", "row", "device", "class", "point", "time", "value", "unit", "quality", "server_time")
 
 
 def export(path: Path, device: str, output: Path | None, *, as_lines: bool) -> None:
@@ -70,6 +70,7 @@ def _shown(going: Export, show: Callable[[int], None]) -> Iterator[dict[str, Any
             "value": value.hex() if isinstance(value, bytes) else value,
             "unit": reading["unit"],
             "quality": quality_name(reading["status"]),
+            "server_time": utc_time(server_ns) if (server_ns := reading["server_time_ns"]) else None,
         }
     show(going.total)
 

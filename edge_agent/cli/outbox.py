@@ -63,8 +63,9 @@ def show_rows(path: Path, device: str, limit: int, *, as_json: bool) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False, default=_hex))
         return
     table.show(
-        ("row", "time", "device", "class", "point", "value", "unit", "quality"),
+        ("row", "time", "device", "class", "point", "value", "unit", "quality", "server time"),
         (line for row in rows for line in _lines(row)),
+        is_last_optional=True,
     )
 
 
@@ -137,11 +138,11 @@ def file_of(path: Path) -> Path:
 def _lines(row: dict[str, Any]) -> list[tuple[object, ...]]:
     place = (row["row"], local_time(row["t_first_ns"]), row["device"], row["class"])
     if "damaged" in row:
-        return [(*place, "", "", "", f"damaged: {row['damaged']}")]
+        return [(*place, "", "", "", f"damaged: {row['damaged']}", "")]
     if "gap" in row:
         gap = row["gap"]
         told = f"gap record: {counted(gap['readings'], 'reading')} missing ({gap['reason']})"
-        return [(*place, "", "", "", told)]
+        return [(*place, "", "", "", told, "")]
     return [
         (
             row["row"],
@@ -152,6 +153,7 @@ def _lines(row: dict[str, Any]) -> list[tuple[object, ...]]:
             reading_value(reading["value"]),
             reading["unit"],
             quality_name(reading["status"]),
+            local_time(reading["server_time_ns"]),
         )
         for reading in row["readings"]
     ]

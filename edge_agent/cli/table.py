@@ -6,12 +6,20 @@ from collections.abc import Iterable, Sequence
 import typer
 
 
-def show(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; a cell that is None is empty."""
+def show(header: Sequence[str], rows: Iterable[Sequence[object]], *, is_last_optional: bool = False) -> None:
+    """Print a table; a cell that is None is empty.
+
+    Args:
+        header: of each column.
+        rows: as many cells each.
+        is_last_optional: on a terminal the last column is left out if it is empty.
+    """
     if not sys.stdout.isatty():
         show_lines((header, *rows))
         return
     texts = list(map(_texts, rows))
+    if is_last_optional and not any(row[-1] for row in texts):
+        header, texts = header[:-1], [row[:-1] for row in texts]
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a person at a terminal waits for it
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above

@@ -23,11 +23,17 @@ class DevicePhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LatestReading:
-    """The last reading of one point; ``value`` is None if it is Bad or there is none yet."""
+    """The last reading of one point.
+
+    Attributes:
+        value: None if it is Bad or there is none yet.
+        server_time_ns: as the server between us and the source told it; None if that is no other than ``time_ns``.
+    """
 
     value: Value
     status: int
     time_ns: int
+    server_time_ns: int | None = None
 
 
 _NOTHING_YET = LatestReading(None, Quality.BAD_WAITING_FOR_INITIAL_DATA, 0)
@@ -67,11 +73,12 @@ class DeviceCurrent:
             return _NOTHING_YET
         batch, column, position = place
         status = 0 if column.statuses is None else column.statuses[position]
-        offset_ns = 0 if column.offsets_ns is None else column.offsets_ns[position]
+        time_ns = batch.time_ns + (0 if column.offsets_ns is None else column.offsets_ns[position])
+        lag_ns = 0 if column.lags_ns is None else column.lags_ns[position]
         value: Value = None if column.values is None or is_bad(status) else column.values[position]
         if value is not None and column.data_type.word == "bool":
             value = bool(value)
-        return LatestReading(value, status, batch.time_ns + offset_ns)
+        return LatestReading(value, status, time_ns, time_ns + lag_ns if lag_ns else None)
 
     def count_not_good(self) -> int:
         """Return of how many points the last reading is not Good, or not there."""

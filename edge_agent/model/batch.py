@@ -22,6 +22,8 @@ class Column:
             None for NULL. The value of a Bad reading is present but means nothing.
         statuses: OPC UA StatusCodes, typecode ``I``; None if all are Good.
         offsets_ns: source time minus the batch's ``time_ns``, typecode ``q``; None if the batch time holds.
+        lags_ns: the time of the server that stands between us and the source, minus the time of the reading,
+            typecode ``q``; 0 where it told the same, or none. None if all are 0.
     """
 
     data_type: DataType
@@ -29,6 +31,7 @@ class Column:
     values: "array[int] | array[float] | list[str] | list[bytes] | None"
     statuses: "array[int] | None" = None
     offsets_ns: "array[int] | None" = None
+    lags_ns: "array[int] | None" = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -47,6 +50,7 @@ class Column:
             None if self.values is None else _taken(self.values, positions),
             None if self.statuses is None else _taken(self.statuses, positions),
             None if self.offsets_ns is None else _taken(self.offsets_ns, positions),
+            None if self.lags_ns is None else _taken(self.lags_ns, positions),
         )
 
 

@@ -174,4 +174,5 @@ def _point(current: DeviceCurrent, index: int) -> dict[str, object]:
         "severity": severity,
         "quality": quality_name(latest.status),
         "time_ns": latest.time_ns,
+        "server_time_ns": latest.server_time_ns,
     }

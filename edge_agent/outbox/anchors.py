@@ -93,15 +93,15 @@ class Anchors:
 def shifted(row: Row, shift_ns: int) -> Row:
     """Return the row as it would be, had the clock been ``shift_ns`` later.
 
-    A reading with a time of its source may have it from a clock that was right: the time that is nearer to the
-    corrected one holds.
+    A reading with a time of its source, or of a server, may have it from a clock that was right: the time that is
+    nearer to the corrected one holds, for each of the two.
     """
     batches = tuple(
         replace(
             batch,
             time_ns=batch.time_ns + shift_ns,
             columns=tuple(
-                column if column.offsets_ns is None else _shifted_column(column, shift_ns)
+                column if column.offsets_ns is None is column.lags_ns else _shifted_column(column, shift_ns)
                 for column in batch.columns
             ),
         )
@@ -123,5 +123,13 @@ def time_span(batches: Iterable[ReadingBatch]) -> tuple[int, int]:
 
 
 def _shifted_column(column: Column, shift_ns: int) -> Column:
-    offsets_ns = array("q", [min(own, own - shift_ns, key=abs) for own in column.offsets_ns or ()])
-    return replace(column, offsets_ns=offsets_ns)
+    def nearer(offset_ns: int) -> int:
+        return min(offset_ns, offset_ns - shift_ns, key=abs)
+
+    told = column.offsets_ns or array("q", bytes(8 * len(column)))
+    offsets_ns = None if column.offsets_ns is None else array("q", map(nearer, told))
+    lags_ns = None
+    if column.lags_ns is not None:
+        both = zip(told, column.lags_ns, strict=True)
+        lags_ns = array("q", [nearer(own_ns + lag_ns) - nearer(own_ns) for own_ns, lag_ns in both])
+    return replace(column, offsets_ns=offsets_ns, lags_ns=lags_ns)

@@ -233,7 +233,7 @@ def _check(column: Column) -> None:
         kind = {DataType.STRING: str, DataType.BYTES: bytes}.get(column.data_type)
         is_sound = kind is not None and len(values) == count and all(isinstance(v, kind) for v in values)
     is_sound = is_sound and column.points.typecode == "H"
-    for sequence, code in ((column.statuses, "I"), (column.offsets_ns, "q")):
+    for sequence, code in ((column.statuses, "I"), (column.offsets_ns, "q"), (column.lags_ns, "q")):
         is_sound = is_sound and (sequence is None or (sequence.typecode == code and len(sequence) == count))
     if not is_sound:
         raise ValueError(f"malformed {column.data_type.word} column of {count} readings")
@@ -242,7 +242,8 @@ def _check(column: Column) -> None:
 def _reading_bytes(column: Column) -> int:
     """Return what one reading takes, without the contents of strings and bytes."""
     fixed = column.values.itemsize if isinstance(column.values, array) else 4
-    return 2 + fixed + 4 * (column.statuses is not None) + 8 * (column.offsets_ns is not None)
+    times = (column.offsets_ns is not None) + (column.lags_ns is not None)
+    return 2 + fixed + 4 * (column.statuses is not None) + 8 * times
 
 
 def _size_bytes(batch: ReadingBatch) -> int:

@@ -6,7 +6,8 @@ Codec 1, before compression by zlib (level 1)::
     point lists:  u32 n, n × u16 point index          each list of points once, however many batches use it
     batches:      i64 time_ns, u16 columns
     columns:      u8 data type, u8 flags, u32 point list
-                  values, then u32 × n statuses if flags & 1, then i64 × n offsets if flags & 2
+                  values, then u32 × n statuses if flags & 1, then i64 × n offsets if flags & 2,
+                  then i64 × n lags if flags & 4
     values:       n numbers; for strings and bytes u32 × n lengths, then the bytes; nothing for null
 
 Strings are UTF-8; a lone surrogate, which a driver may have made of bad bytes, survives.
@@ -48,7 +49,7 @@ _HEADER = struct.Struct("<II")
 _LIST = struct.Struct("<I")
 _BATCH = struct.Struct("<qH")
 _COLUMN = struct.Struct("<BBI")
-_STATUSES, _OFFSETS = 1, 2
+_STATUSES, _OFFSETS, _LAGS = 1, 2, 4
 _IS_BIG_ENDIAN = sys.byteorder == "big"
 
 
@@ -69,12 +70,11 @@ def encode(batches: Sequence[ReadingBatch]) -> bytes:
             if number is None:
                 number = seen[id(column.points)] = lists.setdefault(_raw(column.points), len(lists))
             flags = (column.statuses is not None) * _STATUSES | (column.offsets_ns is not None) * _OFFSETS
+            flags |= (column.lags_ns is not None) * _LAGS
             out.append(_COLUMN.pack(_NUMBERS[column.data_type], flags, number))
             _encode_values(column, out)
-            if column.statuses is not None:
-                out.append(_raw(column.statuses))
-            if column.offsets_ns is not None:
-                out.append(_raw(column.offsets_ns))
+            beside = (column.statuses, column.offsets_ns, column.lags_ns)
+            out += [_raw(numbers) for numbers in beside if numbers is not None]
     head = [_HEADER.pack(len(lists), len(batches))]
     for points in lists:
         head += _LIST.pack(len(points) // 2), points
@@ -170,7 +170,7 @@ def _decode_batch(scan: _Scan, device: DeviceId, lists: "list[array[int]]") -> R
 def _decode_column(scan: _Scan, lists: "list[array[int]]") -> Column:
     number, flags, list_number = scan.unpack(_COLUMN)
     data_type, points = _DATA_TYPES[number], lists[list_number]
-    if flags & ~(_STATUSES | _OFFSETS):
+    if flags & ~(_STATUSES | _OFFSETS | _LAGS):
         raise OutboxCorruptError("the row has a column of an unknown kind")
     count = len(points)
     values: Any = None
@@ -182,4 +182,5 @@ def _decode_column(scan: _Scan, lists: "list[array[int]]") -> Column:
         values = [text.decode("utf-8", "surrogatepass") for text in texts] if is_text else texts
     statuses = scan.array("I", count) if flags & _STATUSES else None
     offsets_ns = scan.array("q", count) if flags & _OFFSETS else None
-    return Column(data_type, points, values, statuses, offsets_ns)
+    lags_ns = scan.array("q", count) if flags & _LAGS else None
+    return Column(data_type, points, values, statuses, offsets_ns, lags_ns)

@@ -286,5 +286,7 @@ def _reading(batch: ReadingBatch, column: Column, position: int) -> dict[str, An
     value: Any = None if column.values is None or is_bad(status) else column.values[position]
     if value is not None and column.data_type is DataType.BOOL:
         value = bool(value)
-    offset_ns = 0 if column.offsets_ns is None else column.offsets_ns[position]
-    return {"value": value, "status": status, "time_ns": batch.time_ns + offset_ns}
+    time_ns = batch.time_ns + (0 if column.offsets_ns is None else column.offsets_ns[position])
+    lag_ns = 0 if column.lags_ns is None else column.lags_ns[position]
+    server_time_ns = time_ns + lag_ns if lag_ns else None
+    return {"value": value, "status": status, "time_ns": time_ns, "server_time_ns": server_time_ns}

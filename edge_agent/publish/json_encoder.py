@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from math import isfinite
+from operator import add
 from typing import Any
 
 import msgspec
@@ -100,6 +101,7 @@ class _Block:
     values: list[Sequence[object]] = field(default_factory=list)
     statuses: list[Sequence[int] | None] = field(default_factory=list)
     offsets_us: list[Sequence[int] | None] = field(default_factory=list)
+    lags_us: list[Sequence[int] | None] = field(default_factory=list)
 
 
 def _points(row: Row, t_us: int) -> dict[PointName, dict[str, object]]:
@@ -117,7 +119,8 @@ def _points(row: Row, t_us: int) -> dict[PointName, dict[str, object]]:
             block.times_us.append(time_us)
             block.values.append(values)
             block.statuses.append(statuses)
-            block.offsets_us.append(_offsets_us(column, batch.time_ns, t_us))
+            block.offsets_us.append(offsets_us := _offsets_us(column, batch.time_ns, t_us))
+            block.lags_us.append(_lags_us(column, batch.time_ns, t_us, offsets_us or repeat(time_us)))
     names = row.table.names
     points: dict[PointName, dict[str, object]] = {}
     if _each_point_once(blocks.values()):
@@ -151,16 +154,17 @@ def _transpose(block: _Block, names: Sequence[PointName], points: dict[PointName
     else:
         for name, v in zip(named, columns, strict=True):
             points[name] = {"v": v, "dt_us": times_us}
-    if any(block.statuses):
-        good = [0] * size
-        named = map(names.__getitem__, block.points)
-        for name, q in zip(named, zip(*(s or good for s in block.statuses), strict=True), strict=True):
-            if any(q):
-                points[name]["q"] = q
+    nothing = [0] * size
+    for key, beside in (("lag_us", block.lags_us), ("q", block.statuses)):
+        if any(beside):
+            named = map(names.__getitem__, block.points)
+            for name, told in zip(named, zip(*(line or nothing for line in beside), strict=True), strict=True):
+                if any(told):
+                    points[name][key] = told
 
 
 def _append_each(
-    lines: Iterable[tuple[_Block, int]], names: Sequence[PointName]
+    lines: Sequence[tuple[_Block, int]], names: Sequence[PointName]
 ) -> dict[PointName, dict[str, object]]:
     """Go through a row reading by reading: some point is in several blocks, or twice in one."""
     lists: dict[int, tuple[list[object], list[int], list[int]]] = {}
@@ -176,16 +180,43 @@ def _append_each(
             entry[0].append(value)
             entry[1].append(dt_us)
             entry[2].append(status)
-    return {
-        names[index]: {"v": v, "dt_us": dt_us, "q": q} if any(q) else {"v": v, "dt_us": dt_us}
-        for index, (v, dt_us, q) in lists.items()
-    }
+    all_lags_us = _lags_of_each(lines)
+    points: dict[PointName, dict[str, object]] = {}
+    for index, (v, times_us, q) in lists.items():
+        told: dict[str, object] = {"v": v, "dt_us": times_us}
+        points[names[index]] = told
+        lags_us = all_lags_us.get(index, ())
+        if any(lags_us):
+            told["lag_us"] = lags_us
+        if any(q):
+            told["q"] = q
+    return points
+
+
+def _lags_of_each(lines: Iterable[tuple[_Block, int]]) -> dict[int, list[int]]:
+    lags_us: dict[int, list[int]] = {}
+    if any(block.lags_us[line] for block, line in lines):
+        for block, line in lines:
+            for index, lag_us in zip(block.points, block.lags_us[line] or repeat(0), strict=False):
+                lags_us.setdefault(index, []).append(lag_us)
+    return lags_us
 
 
 def _offsets_us(column: Column, time_ns: int, t_us: int) -> list[int] | None:
     if column.offsets_ns is None:
         return None
     return [(time_ns + offset_ns) // 1000 - t_us for offset_ns in column.offsets_ns]
+
+
+def _lags_us(column: Column, time_ns: int, t_us: int, offsets_us: Iterable[int]) -> list[int] | None:
+    if column.lags_ns is None:
+        return None
+    lags_ns: Iterable[int] = column.lags_ns
+    if column.offsets_ns is not None:
+        lags_ns = map(add, column.offsets_ns, lags_ns)
+    return [
+        (time_ns + lag_ns) // 1000 - t_us - from_us for lag_ns, from_us in zip(lags_ns, offsets_us, strict=False)
+    ]
 
 
 def _values(column: Column) -> tuple[Sequence[object], Sequence[int] | None]:

@@ -163,8 +163,9 @@ def _check_column(column: Column) -> None:
             assert column.values.typecode == column.data_type.typecode
     if column.statuses is not None:
         assert (len(column.statuses), column.statuses.typecode) == (count, "I")
-    if column.offsets_ns is not None:
-        assert (len(column.offsets_ns), column.offsets_ns.typecode) == (count, "q")
+    for times_ns in (column.offsets_ns, column.lags_ns):
+        if times_ns is not None:
+            assert (len(times_ns), times_ns.typecode) == (count, "q")
 
 
 def _check_estimate(estimate: Estimate) -> None:

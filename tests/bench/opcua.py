@@ -24,6 +24,7 @@ class Scenario:
     interval_ms: int
     mode: str
     floor_us: float
+    lag_us: int = 0
 
     @property
     def offered_per_s(self) -> float:
@@ -34,6 +35,7 @@ SCENARIOS = (
     # Prototype: asyncua's session with an own decoder of DataChangeNotification, 1,000 items at 10 Hz.
     Scenario("opcua-sub-1000", 1, 1000, 100, "subscribe", 2.0),
     Scenario("opcua-sub-5000", 1, 5000, 100, "subscribe", 2.0),
+    Scenario("opcua-times-5000", 1, 5000, 100, "subscribe", 2.0, lag_us=20_000),
     # For comparison: what a value takes asyncua to read.
     Scenario("opcua-read", 4, 1000, 10, "poll", 17.0),
 )
@@ -41,13 +43,13 @@ SCENARIOS = (
 
 def run(scenario: Scenario, seconds: float, profile: list[list[str]] | None = None) -> Outcome:
     """Run one scenario; ``profile`` gets where the agent's CPU goes."""
-    with plant(scenario.points) as port:
+    with plant(scenario.points, scenario.lag_us) as port:
         return measure(scenario, lambda broker_port: _yaml(scenario, port, broker_port), seconds, profile)
 
 
 @contextmanager
-def plant(points: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.opcua_plant", str(points)]
+def plant(points: int, lag_us: int) -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.bench.opcua_plant", str(points), str(lag_us)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None

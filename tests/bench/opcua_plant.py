@@ -1,11 +1,12 @@
 """An OPC UA server for load: asyncua's, which answers large reads and reports changes from prepared bytes.
 
-Run as ``python -m tests.bench.opcua_plant COUNT``; prints its port; ends when its standard input closes. Channel,
-session, subscription and items are the library's, with real nodes; a server that keeps 5,000 values, compares and
-encodes them ten times a second would need more than the core that it has here. What replaces that: at each
-publishing interval every item has a new value and a new time, in one notification, as soon as a publish request is
-there for it; a read of more than ``FEW`` nodes gives as many new values. Values are Double, with source and server
-time and, being Good, without a status, as servers on the .NET stack send them.
+Run as ``python -m tests.bench.opcua_plant COUNT LAG_US``; prints its port; ends when its standard input closes.
+Channel, session, subscription and items are the library's, with real nodes; a server that keeps 5,000 values,
+compares and encodes them ten times a second would need more than the core that it has here. What replaces that: at
+each publishing interval every item has a new value and a new time, in one notification, as soon as a publish
+request is there for it; a read of more than ``FEW`` nodes gives as many new values. Values are Double, with source
+and server time and, being Good, without a status, as servers on the .NET stack send them; the server time is up to
+``LAG_US`` later, the same for what is sent together.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from edge_agent_opcua.binary import Reader
 from tests.servers.agent import free_port
 
 NAMESPACE = "http://example.com/plant"
+LAG_US = int(sys.argv[2]) if __name__ == "__main__" else 0
 FEW = 50  # nodes that the library reads itself
 PHASES = 16  # different values of each variable
 QUEUE = 2  # notifications that are kept while no publish request is there
@@ -50,12 +52,13 @@ class Values:
 
     def next(self) -> bytes:
         """Return new values, taken now."""
-        now = struct.pack("<q", time.time_ns() // 100 + _EPOCH_TICKS)
+        ticks = time.time_ns() // 100 + _EPOCH_TICKS
         self._phase = (self._phase + 1) % PHASES
+        source, server = (struct.pack("<q", ticks - lag) for lag in (10 * LAG_US * self._phase // PHASES, 0))
         for place in range(8):
             self._bytes[self._value_at + place :: self._size] = self._columns[self._phase][place]
-            for time_at in (self._value_at + 8, self._value_at + 16):
-                self._bytes[time_at + place :: self._size] = now[place : place + 1] * self._count
+            for time_at, moment in ((self._value_at + 8, source), (self._value_at + 16, server)):
+                self._bytes[time_at + place :: self._size] = moment[place : place + 1] * self._count
         return bytes(self._bytes)
 
 

@@ -40,6 +40,8 @@ class Oracle:
     """By device and epoch: rows in the order of their first arrival."""
     rows: set[tuple[str, int]] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
+    lags_us: dict[Identity, int] = field(default_factory=dict)
+    """By how much a server's time is later, of the readings that have one."""
     duplicated: int = 0
     historical: int = 0
     codes: set[str] = field(default_factory=set)
@@ -61,12 +63,17 @@ class Oracle:
                 self.first_seen.setdefault((body["device"], body["epoch"]), []).append(row["row"])
             self.historical += row["historical"]
             for name, columns in row["points"].items():
-                for k, value in enumerate(columns["v"]):
+                lags_us = columns.get("lag_us", [0] * len(columns["v"]))
+                assert any(columns.get("lag_us", [1])), f"a list that says nothing: {name} in {key}"
+                for k, (value, _, lag_us) in enumerate(zip(columns["v"], columns["dt_us"], lags_us, strict=True)):
                     identity = (body["device"], body["epoch"], row["row"], name, k)
                     if identity in self.readings:
                         self.duplicated += 1
                         assert self.readings[identity] == value, f"two values for {identity}"
+                        assert self.lags_us.get(identity, 0) == lag_us, f"two times of a server for {identity}"
                     self.readings[identity] = value
+                    if lag_us:
+                        self.lags_us[identity] = lag_us
 
     def _take_gap(self, body: dict[str, Any]) -> None:
         if (body["epoch"], body["row"]) in self.rows:

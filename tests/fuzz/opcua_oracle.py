@@ -44,8 +44,8 @@ TYPES = {
 NEVER = {Kind.ExtensionObject, Kind.DataValue, Kind.DiagnosticInfo}
 RESERVED = range(26, 32)
 
-Told = tuple[int, DataType, Any, int, int]
-"""Point, type, value, status and offset of a reading; NULL where only that it is Bad is known."""
+Told = tuple[int, DataType, Any, int, int, int]
+"""Point, type, value, status and both times of a reading, µs; NULL where only that it is Bad is known."""
 
 
 class NoSayError(Exception):
@@ -84,7 +84,7 @@ def theirs(kind: str, message: bytes) -> list[Told]:
     parameters = published.Parameters
     told = parameters.NotificationMessage
     head = (parameters.SubscriptionId, told.SequenceNumber)
-    result: list[Told] = [(-1, DataType.NULL, head, 0, 0)]
+    result: list[Told] = [(-1, DataType.NULL, head, 0, 0, 0)]
     for part in told.NotificationData or []:
         if isinstance(part, ua.DataChangeNotification):
             result += [
@@ -110,17 +110,18 @@ def ours(kind: str, message: bytes) -> list[Told]:
     else:
         service_result(reader, PUBLISH_RESPONSE)
         told = notification(reader)
-        result = [(-1, DataType.NULL, (told.subscription_id, told.sequence), 0, 0)]
+        result = [(-1, DataType.NULL, (told.subscription_id, told.sequence), 0, 0, 0)]
         columns = decoder.changes(NOW_NS, told.changes, frozenset(range(POINTS)))
     if columns:
         check_batch(ReadingBatch(DeviceId("d"), NOW_NS, columns))
     for column in columns:
         for i, point in enumerate(column.points):
             status = column.statuses[i] if column.statuses is not None else 0
-            offset_ns = column.offsets_ns[i] if column.offsets_ns is not None else 0
+            time_ns = NOW_NS + (column.offsets_ns[i] if column.offsets_ns is not None else 0)
+            server_ns = time_ns + (column.lags_ns[i] if column.lags_ns is not None else 0)
             content = None if is_bad(status) or column.values is None else column.values[i]
             data_type = DataType.NULL if content is None else column.data_type
-            result.append((point, data_type, content, status, (NOW_NS + offset_ns) // 1000))
+            result.append((point, data_type, content, status, time_ns // 1000, server_ns // 1000))
     return result
 
 
@@ -137,10 +138,10 @@ def _counted(told: Iterable[Told]) -> Counter[str]:
     """
     numbers: Counter[tuple[int, DataType]] = Counter()
     counted: Counter[str] = Counter()
-    for point, data_type, content, status, time_us in told:
+    for point, data_type, content, status, time_us, server_us in told:
         numbers[point, data_type] += data_type is not DataType.NULL
         number = numbers[point, data_type]
-        counted[f"p{point} {data_type.word} {number}: {content!r} {status:#x} {time_us}"] += 1
+        counted[f"p{point} {data_type.word} {number}: {content!r} {status:#x} {time_us} {server_us}"] += 1
     return counted
 
 
@@ -156,7 +157,7 @@ def _expected(point: int, value: Any) -> Told:
     data_type, content = DataType.NULL, None
     if not is_bad(status):
         data_type, content, status = _content(value.Value, status)
-    return point, data_type, content, int(status), _time_us(value)
+    return point, data_type, content, int(status), *_times_us(value)
 
 
 def _check_value(value: Any) -> None:
@@ -174,11 +175,14 @@ def _check_value(value: Any) -> None:
             _check_value(one)
 
 
-def _time_us(value: Any) -> Any:
-    for moment in (value.SourceTimestamp, value.ServerTimestamp):
-        if moment is not None and EPOCH <= moment < LATEST:
-            return (moment - EPOCH) // timedelta(microseconds=1)
-    return NOW_NS // 1000
+def _times_us(value: Any) -> tuple[int, int]:
+    """Return the time of the reading and that of the server, which are the same where one of them is not told."""
+    usable = [
+        (moment - EPOCH) // timedelta(microseconds=1)
+        for moment in (value.SourceTimestamp, value.ServerTimestamp)
+        if moment is not None and EPOCH <= moment < LATEST
+    ] or [NOW_NS // 1000]
+    return usable[0], usable[-1]
 
 
 def _content(variant: Any, status: int) -> tuple[DataType, Any, int]:

@@ -110,6 +110,14 @@ async def test_an_outage_of_more_values_than_one_answer_holds_comes_whole(histor
         resumed = told(historical=False)[count][0]
         await eventually(lambda: told(historical=True) and told(historical=True)[-1][0] >= resumed - 1)
     fetched, live = told(historical=True), told(historical=False)
+    lags_ns = [
+        reading.server_ns - reading.time_ns
+        for batch in device.kept
+        if batch.historical
+        for _, reading in readings(batch, device.config)
+    ]
+    assert any(lags_ns), "the server dates a value after its source, and its history has both"
+    assert all(0 <= lag_ns < 10**9 for lag_ns in lags_ns)
     values = [value for value, _ in fetched]
     assert len(fetched) > HISTORY_VALUES
     assert values == sorted(set(values)), "the history came twice, or not in its order"

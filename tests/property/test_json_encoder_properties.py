@@ -52,12 +52,15 @@ def columns(draw: st.DrawFn) -> Column:
         values = array(data_type.typecode, values)
     statuses = draw(st.none() | st.lists(STATUSES, min_size=size, max_size=size))
     offsets = draw(st.none() | st.lists(st.integers(-(10**12), 10**12), min_size=size, max_size=size))
+    lag = st.just(0) | st.integers(-2_000, 2_000) | st.integers(-(10**18), 10**18)
+    lags = draw(st.none() | st.lists(lag, min_size=size, max_size=size))
     return Column(
         data_type,
         array("H", indexes),
         values,
         None if statuses is None else array("I", statuses),
         None if offsets is None else array("q", offsets),
+        None if lags is None else array("q", lags),
     )
 
 
@@ -71,18 +74,20 @@ def rows(draw: st.DrawFn) -> Row:
     return Row("e", 1, TABLE, ReadingClass.EVENT, count, T_NS, T_NS, batches, historical=False, body_bytes=1)
 
 
-def one_by_one(row: Row) -> dict[str, list[tuple[Any, int, int]]]:
-    """The slow and obvious way: a list of (value, dt_us, status) for each point."""
-    found: dict[str, list[tuple[Any, int, int]]] = {}
+def one_by_one(row: Row) -> dict[str, list[tuple[Any, int, int, int]]]:
+    """The slow and obvious way: a list of (value, dt_us, lag_us, status) for each point."""
+    found: dict[str, list[tuple[Any, int, int, int]]] = {}
     for batch in row.batches:
         for column in batch.columns:
             for k, index in enumerate(column.points):
                 status = 0 if column.statuses is None else column.statuses[k]
-                offset_ns = 0 if column.offsets_ns is None else column.offsets_ns[k]
-                dt_us = (batch.time_ns + offset_ns) // 1000 - row.t_first_ns // 1000
+                time_ns = batch.time_ns + (0 if column.offsets_ns is None else column.offsets_ns[k])
+                server_ns = time_ns + (0 if column.lags_ns is None else column.lags_ns[k])
+                dt_us = time_ns // 1000 - row.t_first_ns // 1000
+                lag_us = server_ns // 1000 - time_ns // 1000
                 raw: Any = None if column.values is None else column.values[k]
                 value, status = written(column.data_type, raw, status)
-                found.setdefault(TABLE.names[index], []).append((value, dt_us, status))
+                found.setdefault(TABLE.names[index], []).append((value, dt_us, lag_us, status))
     return found
 
 
@@ -111,11 +116,13 @@ def shortest(value: float) -> float:
 def test_a_row_becomes_what_its_readings_are_one_by_one(row: Row) -> None:
     decoded = json.loads(encode_row(row))["points"]
     found = {
-        name: list(zip(p["v"], p["dt_us"], p.get("q", [0] * len(p["v"])), strict=True))
+        name: list(
+            zip(p["v"], p["dt_us"], *(p.get(key, [0] * len(p["v"])) for key in ("lag_us", "q")), strict=True)
+        )
         for name, p in decoded.items()
     }
     assert found == one_by_one(row)
-    assert all("q" not in p or any(p["q"]) for p in decoded.values())
+    assert all(any(p.get(key, [1])) for key in ("lag_us", "q") for p in decoded.values())
 
 
 @settings(max_examples=50, deadline=None)

@@ -82,7 +82,8 @@ def _told(columns: Sequence[Column]) -> Counter[str]:
             status = column.statuses[i] if column.statuses is not None else 0
             content = None if is_bad(status) or column.values is None else column.values[i]
             offset_ns = column.offsets_ns[i] if column.offsets_ns is not None else 0
-            told[f"{point} {column.data_type.word} {content!r} {status} {offset_ns}"] += 1
+            lag_ns = column.lags_ns[i] if column.lags_ns is not None else 0
+            told[f"{point} {column.data_type.word} {content!r} {status} {offset_ns} {lag_ns}"] += 1
     return told
 
 

@@ -37,12 +37,14 @@ def columns(draw: st.DrawFn) -> Column:
     data_type = draw(st.sampled_from(DataType))
     statuses = draw(st.none() | st.lists(st.integers(0, 2**32 - 1), min_size=count, max_size=count))
     offsets = draw(st.none() | st.lists(times, min_size=count, max_size=count))
+    lags = draw(st.none() | st.lists(times, min_size=count, max_size=count))
     return Column(
         data_type,
         points,
         draw(values_of(data_type, count)),
         None if statuses is None else array("I", statuses),
         None if offsets is None else array("q", offsets),
+        None if lags is None else array("q", lags),
     )
 
 
@@ -59,7 +61,7 @@ def bits(sequence: Any) -> Any:
 def plain(of: Any) -> list[Any]:
     return [
         (b.device, b.time_ns, [
-            (c.data_type, bits(c.points), bits(c.values), bits(c.statuses), bits(c.offsets_ns)) for c in b.columns
+            (c.data_type, *map(bits, (c.points, c.values, c.statuses, c.offsets_ns, c.lags_ns))) for c in b.columns
         ])
         for b in of
     ]  # fmt: skip
@@ -131,6 +133,24 @@ def test_the_form_on_disk_is_the_documented_one() -> None:
         + struct.pack("<qH", 77, 1) + body
         + struct.pack("<qH", 78, 1) + body
     )  # fmt: skip
+
+
+def test_lags_take_room_only_where_there_are_some() -> None:
+    points, values, lags = array("H", [3, 4]), array("h", [-2, 5]), array("q", [0, 9])
+    columns = (
+        Column(DataType.INT16, points, values, lags_ns=lags),
+        Column(DataType.INT16, points, values),
+    )
+    raw = zlib.decompress(codec.encode([ReadingBatch(DEVICE, 77, columns)]))
+    told, others = struct.pack("<BBI2h2q", 4, 4, 0, -2, 5, 0, 9), struct.pack("<BBI2h", 4, 0, 0, -2, 5)
+    assert raw == struct.pack("<III2H", 1, 1, 2, 3, 4) + struct.pack("<qH", 77, 2) + told + others
+
+
+@pytest.mark.parametrize("flags", [8, 0x80])
+def test_a_column_of_a_kind_that_nobody_wrote_is_refused(flags: int) -> None:
+    raw = struct.pack("<III1H", 1, 1, 1, 3) + struct.pack("<qH", 77, 1) + struct.pack("<BBIh", 4, flags, 0, 5)
+    with pytest.raises(OutboxCorruptError, match="unknown kind"):
+        read_back(zlib.compress(raw))
 
 
 def test_a_machine_of_the_other_byte_order_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli import main
+from edge_agent.cli.wording import local_time
 from edge_agent.model import Column, DataType, DeviceId, Point, PointName, PointTable, ReadingBatch
 from edge_agent.outbox import inspect
 from edge_agent.outbox.store import FILE_NAME, Outbox
@@ -47,7 +48,7 @@ def state(tmp_path: Path) -> Path:
             meter = PointTable(DeviceId("meter"), (Point(PointName("name"), unit="m²"), Point(PointName("raw"))))
             columns = (
                 Column(DataType.STRING, array("H", [0]), ["a,b\n开"]),
-                Column(DataType.BYTES, array("H", [1]), [b"\x00\xff"]),
+                Column(DataType.BYTES, array("H", [1]), [b"\x00\xff"], lags_ns=array("q", [5])),
             )
             await outbox.append(meter, ReadingBatch(meter.device, T0_NS, columns))
             await outbox.flush()
@@ -110,19 +111,40 @@ def test_a_device_that_has_no_row_is_an_error_that_names_those_that_have(
 
 def test_show_tells_of_gap_records_and_of_damage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = say(capsys, "show", state, "--limit", "1").splitlines()[-1].split("\t")
-    assert (last[2], last[3], last[-1]) == ("press-01", "event", "gap record: 1 reading missing (damaged)")
+    assert (last[2], last[3], last[7]) == ("press-01", "event", "gap record: 1 reading missing (damaged)")
+
+
+def test_show_has_the_time_of_the_server_where_it_is_another(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *lines = (line.split("\t") for line in say(capsys, "show", state, "--device", "meter").splitlines())
+    assert header[-1] == "server time"
+    assert [(line[4], line[-1] == line[1], line[-1]) for line in lines] == [
+        ("name", False, ""),
+        ("raw", True, local_time(T0_NS + 5)),
+    ]
 
 
 def test_csv_holds_every_reading_with_its_name_unit_and_time(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header, *lines = csv.reader(io.StringIO(say(capsys, "export", state)))
-    assert header[1:] == ["row", "device", "class", "point", "time", "value", "unit", "quality"]
+    assert header[1:] == ["row", "device", "class", "point", "time", "value", "unit", "quality", "server_time"]
     assert [line[1:] for line in lines] == [
-        ["1", "press-01", "trend", "a", "2026-09-21T14:13:20.000000001Z", "1", "", "GOOD"],
-        ["3", "meter", "trend", "name", "2026-09-21T14:13:20.000000000Z", "a,b\n开", "m²", "GOOD"],
-        ["3", "meter", "trend", "raw", "2026-09-21T14:13:20.000000000Z", "00ff", "", "GOOD"],
-        ["4", "press-01", "trend", "a", "2026-09-21T14:13:20.000000004Z", "4", "", "GOOD"],
+        ["1", "press-01", "trend", "a", "2026-09-21T14:13:20.000000001Z", "1", "", "GOOD", ""],
+        ["3", "meter", "trend", "name", "2026-09-21T14:13:20.000000000Z", "a,b\n开", "m²", "GOOD", ""],
+        [
+            "3",
+            "meter",
+            "trend",
+            "raw",
+            "2026-09-21T14:13:20.000000000Z",
+            "00ff",
+            "",
+            "GOOD",
+            "2026-09-21T14:13:20.000000005Z",
+        ],
+        ["4", "press-01", "trend", "a", "2026-09-21T14:13:20.000000004Z", "4", "", "GOOD", ""],
     ]
 
 

@@ -67,3 +67,15 @@ def test_not_a_number_is_never_swallowed() -> None:
     deadband = DeadbandFilter(table(Deadband(absolute=100)))
     assert len(kept(deadband, 1.0)) == 1
     assert len(kept(deadband, math.nan)) == 1
+
+
+def test_what_is_kept_has_its_own_times() -> None:
+    points, values = array("H", [0, 1, 0, 1]), array("d", [1.0, 1.0, 1.2, 3.0])
+    times = (array("q", [10, 20, 30, 40]), array("q", [1, 2, 3, 4]))
+    one = ReadingBatch(DEVICE, 0, (Column(DataType.FLOAT64, points, values, None, *times),))
+    (column,) = DeadbandFilter(table(Deadband(absolute=1), Deadband(absolute=1))).apply(one, 0.0).columns
+    assert (list(column.values or ()), column.offsets_ns, column.lags_ns) == (
+        [1.0, 1.0, 3.0],
+        array("q", [10, 20, 40]),
+        array("q", [1, 2, 4]),
+    )

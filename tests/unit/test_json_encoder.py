@@ -190,6 +190,32 @@ def test_quality_has_a_place_for_each_reading_once_one_is_not_good() -> None:
     }
 
 
+def test_a_servers_time_is_told_relative_to_the_readings() -> None:
+    hour_ns = 3_600_000_000_000
+    told = column(
+        DataType.FLOAT64,
+        [0, 1],
+        [1.0, 2.0],
+        offsets_ns=array("q", [-hour_ns, 0]),
+        lags_ns=array("q", [hour_ns, 0]),
+    )
+    alone = column(DataType.INT8, [2], [3], lags_ns=array("q", [-1_000]))
+    found = points(batch(told, alone), batch(column(DataType.FLOAT64, [0, 1], [1.5, 2.5]), at_us=5))
+    assert found == {
+        "a": {"v": [1.0, 1.5], "dt_us": [-3_600_000_000, 5], "lag_us": [3_600_000_000, 0]},
+        "b": {"v": [2.0, 2.5], "dt_us": [0, 5]},
+        "c": {"v": [3], "dt_us": [0], "lag_us": [-1]},
+    }
+
+
+def test_a_servers_time_is_exact_to_the_microsecond() -> None:
+    """Both times are cut to microseconds, not what lies between them; T_NS ends in 789 ns."""
+    found = points(batch(column(DataType.INT8, [0, 1, 2], [1, 2, 3], lags_ns=array("q", [210, 211, -790]))))
+    assert found["a"] == {"v": [1], "dt_us": [0]}
+    assert found["b"] == {"v": [2], "dt_us": [0], "lag_us": [1]}
+    assert found["c"] == {"v": [3], "dt_us": [0], "lag_us": [-1]}
+
+
 def test_source_times_are_relative_to_the_rows_first_reading() -> None:
     offsets = column(DataType.FLOAT64, [0, 1], [1.0, 2.0], offsets_ns=array("q", [-2_500_000, 1_000]))
     found = points(batch(column(DataType.FLOAT64, [0, 1], [0.0, 0.0])), batch(offsets, at_us=10))
@@ -221,9 +247,10 @@ def test_a_point_that_changes_its_column_keeps_the_order_of_acquisition() -> Non
 
 
 def test_several_readings_of_a_point_in_one_column_keep_their_order() -> None:
-    samples = column(DataType.INT32, [0, 1, 0], [1, 2, 3], offsets_ns=array("q", [0, 0, 1000]))
+    times = {"offsets_ns": array("q", [0, 0, 1000]), "lags_ns": array("q", [0, 0, 2000])}
+    samples = column(DataType.INT32, [0, 1, 0], [1, 2, 3], **times)
     assert points(batch(samples)) == {
-        "a": {"v": [1, 3], "dt_us": [0, 1]},
+        "a": {"v": [1, 3], "dt_us": [0, 1], "lag_us": [0, 2]},
         "b": {"v": [2], "dt_us": [0]},
     }
 

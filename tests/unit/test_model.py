@@ -83,13 +83,20 @@ def test_a_point_table_comes_back_from_its_json_and_its_digest_sees_every_kept_f
 
 def test_taking_positions_keeps_value_status_and_time_together() -> None:
     column = Column(
-        DataType.STRING, array("H", [4, 5, 6]), ["x", "y", "z"], array("I", [0, 1, 2]), array("q", [10, 20, 30])
+        DataType.STRING,
+        array("H", [4, 5, 6]),
+        ["x", "y", "z"],
+        array("I", [0, 1, 2]),
+        array("q", [10, 20, 30]),
+        array("q", [7, 8, 9]),
     )
     taken = column.take([2, 0])
     assert (list(taken.points), taken.values) == ([6, 4], ["z", "x"])
     assert taken.statuses is not None
     assert taken.offsets_ns is not None
     assert (list(taken.statuses), list(taken.offsets_ns)) == ([2, 0], [30, 10])
+    assert taken.lags_ns == array("q", [9, 7])
+    assert column.take(range(1, 3)).lags_ns == array("q", [8, 9])
 
 
 @given(st.floats(0, 0.999999), st.integers(1, 200))
@@ -108,6 +115,10 @@ async def test_the_present_knows_the_last_reading_of_each_point_and_when_the_pha
     column = Column(DataType.BOOL, array("H", [1]), array("B", [1]), None, array("q", [-5]))
     device.update(ReadingBatch(DEVICE, 100, (column,)))
     assert (device.latest(1).value, device.latest(1).time_ns) == (True, 95)
+    assert device.latest(1).server_time_ns is None, "no other than the reading's"
+    late = Column(DataType.BOOL, array("H", [1]), array("B", [1]), None, array("q", [-5]), array("q", [4]))
+    device.update(ReadingBatch(DEVICE, 100, (late,)))
+    assert (device.latest(1).time_ns, device.latest(1).server_time_ns) == (95, 99)
     device.update(ReadingBatch.bad(DEVICE, 200, [1], Quality.BAD_NO_COMMUNICATION))
     assert device.latest(1).value is None
     since_ns = device.since_ns

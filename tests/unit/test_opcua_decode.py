@@ -1,5 +1,6 @@
 import math
 import struct
+from array import array
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from edge_agent_opcua.decode import OVERFLOW, Decoder
 ARRIVED = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 ARRIVED_NS = int(ARRIVED.timestamp()) * 10**9
 Kind = ua.VariantType
+LATER_NS = 5 * 3600 * 10**9
 
 
 def value(content: Any, kind: Any = None, status: int = 0, **times: Any) -> Any:
@@ -148,6 +150,89 @@ def test_the_source_time_counts_then_the_servers_then_the_arrival() -> None:
     )
     assert column.offsets_ns is not None
     assert list(column.offsets_ns) == [-2_000_000_000, -1_000_000_000, 0]
+
+
+LATER = timedelta(hours=5)
+NEVER_WAS, TOO_LATE = datetime(1601, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+KINDS = {Kind.Int32: 1, Kind.Double: 1.5, Kind.String: "x", Kind.LocalizedText: ua.LocalizedText("x")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 2, 300])
+@pytest.mark.parametrize("status", [0, Quality.UNCERTAIN, Quality.BAD])
+@pytest.mark.parametrize(
+    ("source", "server", "offset_ns", "lag_ns"),
+    [
+        (ARRIVED - LATER, ARRIVED, -LATER_NS, LATER_NS),
+        (ARRIVED, ARRIVED - LATER, 0, -LATER_NS),
+        (ARRIVED - LATER, ARRIVED - LATER, -LATER_NS, 0),
+        (ARRIVED - LATER, None, -LATER_NS, 0),
+        (None, ARRIVED - LATER, -LATER_NS, 0),
+        (None, None, 0, 0),
+        (ARRIVED - LATER, NEVER_WAS, -LATER_NS, 0),
+        (ARRIVED - LATER, TOO_LATE, -LATER_NS, 0),
+        (NEVER_WAS, ARRIVED - LATER, -LATER_NS, 0),
+        (TOO_LATE, ARRIVED - LATER, -LATER_NS, 0),
+        (NEVER_WAS, TOO_LATE, 0, 0),
+    ],
+)
+def test_the_servers_time_is_kept_beside_the_sources(
+    kind: Any, count: int, status: int, source: Any, server: Any, offset_ns: int, lag_ns: int
+) -> None:
+    one = value(KINDS[kind], kind, status, SourceTimestamp=source, ServerTimestamp=server)
+    (column,) = decode(*[one] * count)
+    assert (column.offsets_ns or array("q", [0] * count)) == array("q", [offset_ns] * count)
+    assert column.lags_ns == (array("q", [lag_ns] * count) if lag_ns else None)
+
+
+def test_readings_of_which_the_server_tells_no_other_time_have_none_beside_those_of_which_it_does() -> None:
+    late = value(1, Kind.Int32, SourceTimestamp=ARRIVED - LATER, ServerTimestamp=ARRIVED)
+    same = value(2, Kind.Int32, SourceTimestamp=ARRIVED, ServerTimestamp=ARRIVED)
+    (column,) = decode(
+        *[same] * 3, late, value(3, Kind.Int32), *[late] * 2, value(4, Kind.Int32, Quality.UNCERTAIN)
+    )
+    assert column.lags_ns == array("q", [0, 0, 0, LATER_NS, 0, LATER_NS, LATER_NS, 0])
+
+
+def test_a_run_with_one_time_that_cannot_be_kept_keeps_the_others() -> None:
+    times = [ARRIVED, ARRIVED + LATER, TOO_LATE, NEVER_WAS]
+    values = [value(i, Kind.Int32, SourceTimestamp=ARRIVED, ServerTimestamp=time) for i, time in enumerate(times)]
+    (column,) = decode(*values)
+    assert column.lags_ns == array("q", [0, LATER_NS, 0, 0])
+    values = [value(i, Kind.Int32, SourceTimestamp=time, ServerTimestamp=ARRIVED) for i, time in enumerate(times)]
+    (column,) = decode(*values)
+    assert (column.offsets_ns, column.lags_ns) == (
+        array("q", [0, LATER_NS, 0, 0]),
+        array("q", [0, -LATER_NS, 0, 0]),
+    )
+
+
+def test_the_ends_of_time_are_as_far_apart_as_a_lag_can_be() -> None:
+    first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, 23, 59, 59, tzinfo=UTC)
+    (column,) = decode(
+        value(1, Kind.Int32, SourceTimestamp=first, ServerTimestamp=last),
+        value(1, Kind.Int32, SourceTimestamp=last, ServerTimestamp=first),
+    )
+    apart_ns = round((last - first).total_seconds()) * 10**9
+    assert column.lags_ns == array("q", [apart_ns, -apart_ns])
+
+
+@pytest.mark.parametrize("picoseconds", [{"SourcePicoseconds": 9999}, {"ServerPicoseconds": 9999}])
+def test_what_is_finer_than_100_ns_is_passed_over_and_nothing_is_taken_for_another_thing(
+    picoseconds: dict[str, int],
+) -> None:
+    """Written out: asyncua 2.1 has the fractions in another order than OPC 10000-6 §5.2.2.17."""
+    mask = 0x01 | 0x04 | 0x08 | (0x10 if "SourcePicoseconds" in picoseconds else 0x20)
+    source = struct.pack("<q", ticks(ARRIVED - LATER)) + (struct.pack("<H", 9999) if mask & 0x10 else b"")
+    server = struct.pack("<q", ticks(ARRIVED)) + (struct.pack("<H", 9999) if mask & 0x20 else b"")
+    one = struct.pack("<IBBi", 0, mask, Kind.Int32.value, 7) + source + server
+    (column,) = Decoder().changes(ARRIVED_NS, [struct.pack("<i", 2) + one * 2], frozenset({0}))
+    assert list(column.values or ()) == [7, 7]
+    assert (column.offsets_ns, column.lags_ns) == (array("q", [-LATER_NS] * 2), array("q", [LATER_NS] * 2))
+
+
+def ticks(time: datetime) -> int:
+    return (time - NEVER_WAS) // timedelta(microseconds=1) * 10
 
 
 def test_microseconds_are_kept() -> None:

@@ -1,7 +1,7 @@
 """From the fields of an event to the text of a reading."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +68,13 @@ def test_what_the_server_told_is_in_the_text_and_nothing_else() -> None:
     )
 
 
+def test_when_the_server_came_to_know_of_it_is_a_time_and_not_in_the_text() -> None:
+    received = VALUES["time"] + timedelta(hours=3)
+    event = decode(variants(VALUES | {"ReceiveTime": received}), NAMESPACES)
+    assert event.received_ns == 1_795_421_106_000_007_000 + 3 * 3600 * 10**9
+    assert event.fields == decode(variants(VALUES), NAMESPACES).fields
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -86,7 +93,7 @@ def test_what_the_server_told_is_in_the_text_and_nothing_else() -> None:
 def test_what_makes_no_sense_counts_as_not_told(content: Any) -> None:
     told = [ua.Variant("x"), *[type("Variant", (), {"Value": content})] * (len(FIELDS) - 1)]
     event = decode(told, NAMESPACES)
-    assert (event.type_id, event.time_ns) == (None, None)
+    assert (event.type_id, event.time_ns, event.received_ns) == (None, None, None)
     assert not [value for value in event.fields.values() if value]
 
 

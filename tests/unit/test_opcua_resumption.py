@@ -1,10 +1,21 @@
 from array import array
+from dataclasses import replace
 
 from edge_agent.model import Column, DataType
 from edge_agent_opcua.resumption import Resumption
 
 TIME = 10_000
 HEARD, ASKED = 5_000, 9_000
+
+
+def server_times(columns: tuple[Column, ...]) -> list[int]:
+    """Return what a server told, of each reading."""
+    none = array("q", bytes(8 * 9))
+    return [
+        TIME + offset + lag
+        for column in columns
+        for _, offset, lag in zip(column.points, column.offsets_ns or none, column.lags_ns or none, strict=False)
+    ]
 
 
 def told(*readings: tuple[int, int, int]) -> Column:
@@ -39,6 +50,18 @@ def test_a_change_during_the_outage_is_told_too_and_what_came_after_the_asking_f
         (0, 8, 9_500),
         (1, 1, 9_400),
     ]
+
+
+def test_the_servers_times_stay_whatever_becomes_of_the_sources() -> None:
+    resumption = Resumption()
+    resumption.expect([0, 1, 2], HEARD, ASKED)
+    column = told((0, 7, 100), (1, 8, 6_000), (2, 2, 9_500), (3, 3, 200))
+    late = replace(column, lags_ns=array("q", [8_950, 0, 30, 0]))
+    columns = resumption.apply((late,), TIME)
+    assert shown(columns) == [(1, 8, 6_000), (0, 7, ASKED), (1, 8, ASKED), (2, 2, 9_500), (3, 3, 200)]
+    assert server_times(columns) == [6_000, 9_050, 6_000, 9_530, 200]
+    resumption.expect([0], HEARD, ASKED)
+    assert server_times(resumption.apply((told((0, 7, 100)),), TIME)) == [100]
 
 
 def test_without_an_outage_nothing_is_touched() -> None:

@@ -121,6 +121,25 @@ async def test_the_time_of_a_source_that_was_right_stays(tmp_path: Path) -> None
     assert column.offsets_ns == offsets_ns, "the row in memory is not touched"
 
 
+async def test_a_servers_time_that_was_right_stays_beside_a_sources_that_was_not(tmp_path: Path) -> None:
+    """Each of the two is what its clock said: as right as ours, or right from the beginning."""
+    clock = UnsetClock()
+    own, server = [-7, SHIFT_NS - 9, SHIFT_NS - 9, -7], [-3, SHIFT_NS - 5, -3, SHIFT_NS - 5]
+    lags_ns = array("q", [later - earlier for earlier, later in zip(own, server, strict=True)])
+    column = Column(DataType.INT64, array("H", [0] * 4), array("q", range(4)), None, array("q", own), lags_ns)
+    alone = Column(DataType.INT64, array("H", [1]), array("q", [4]), lags_ns=array("q", [SHIFT_NS - 5]))
+    async with opened(tmp_path, CLOUD, clock=clock) as outbox:
+        await outbox.append(PRESS, ReadingBatch(PRESS.device, S, (column, alone)))
+        clock.set()
+        await outbox.flush()
+        ((row,),) = [await drain(outbox.begin(CLOUD))]
+    shifted, moved = row.batches[0].columns
+    assert row.batches[0].time_ns == S + SHIFT_NS
+    assert (shifted.offsets_ns, shifted.lags_ns) == (array("q", [-7, -9, -9, -7]), array("q", [4, 4, 6, 2]))
+    assert (moved.offsets_ns, moved.lags_ns) == (None, array("q", [-5]))
+    assert (row.t_first_ns, row.t_last_ns) == (S + SHIFT_NS - 9, S + SHIFT_NS)
+
+
 def test_a_clock_that_was_right_all_along_moves_nothing() -> None:
     anchors = Anchors()
     number = anchors.number_of(Anchor("boot", 0, T0_NS, is_synced=False))

@@ -1,6 +1,7 @@
 """How batches become rows: by device and class, joined, and split only where they must be."""
 
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,11 +52,13 @@ def test_a_batch_of_one_class_is_kept_as_it_is() -> None:
 
 def test_splitting_keeps_values_statuses_and_offsets_together() -> None:
     buffer = Buffer()
-    column = Column(DataType.STRING, array("H", [2, 0]), ["x", "y"], array("I", [1, 2]), array("q", [5, 6]))
+    both, late = array("q", [5, 6]), array("q", [7, 8])
+    column = Column(DataType.STRING, array("H", [2, 0]), ["x", "y"], array("I", [1, 2]), both, late)
     buffer.add(MIXED, ReadingBatch(MIXED.device, T0_NS, (column,), frozenset({0})))
     alarm, trend = (row.batches[0].columns[0] for row in buffer.take())
     assert (alarm.values, alarm.statuses, alarm.offsets_ns) == (["x"], array("I", [1]), array("q", [5]))
     assert (trend.values, trend.statuses, trend.offsets_ns) == (["y"], array("I", [2]), array("q", [6]))
+    assert (alarm.lags_ns, trend.lags_ns) == (array("q", [7]), array("q", [8]))
 
 
 def test_what_the_device_refused_is_not_kept() -> None:
@@ -87,6 +90,30 @@ def test_long_texts_are_split_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer.add(PLAIN, wide(5, texts, DataType.STRING))
     pieces = [list(one.columns[0].values or ()) for row in buffer.take() for one in row.batches]
     assert pieces == [texts[:2], texts[2:3], texts[3:4], texts[4:]]
+
+
+def test_what_is_split_keeps_its_times() -> None:
+    buffer, count = Buffer(), 9000
+    offsets_ns, lags_ns = array("q", range(count)), array("q", range(count, 0, -1))
+    (column,) = wide(count).columns
+    buffer.add(
+        PLAIN, ReadingBatch(PLAIN.device, T0_NS, (replace(column, offsets_ns=offsets_ns, lags_ns=lags_ns),))
+    )
+    pieces = [one.columns[0] for row in buffer.take() for one in row.batches]
+    assert len(pieces) > 1
+    assert sum((piece.offsets_ns or array("q") for piece in pieces), array("q")) == offsets_ns
+    assert sum((piece.lags_ns or array("q") for piece in pieces), array("q")) == lags_ns
+
+
+def test_times_count_as_what_they_take() -> None:
+    points, values, times_ns = array("H", range(10)), array("q", range(10)), array("q", range(10))
+    sizes = []
+    for offsets_ns, lags_ns in ((None, None), (times_ns, None), (times_ns, times_ns)):
+        buffer = Buffer()
+        column = Column(DataType.INT64, points, values, None, offsets_ns, lags_ns)
+        buffer.add(PLAIN, ReadingBatch(PLAIN.device, 1, (column,)))
+        sizes.append(buffer.size_bytes)
+    assert sizes == [sizes[0], sizes[0] + 80, sizes[0] + 160]
 
 
 def test_a_change_of_the_table_begins_a_row() -> None:
@@ -138,6 +165,8 @@ I, Q, H = array("I", [0]), array("q", [0]), array("H", [0])  # noqa: E741 - type
         Column(DataType.INT64, H, Q, array("H", [0])),
         Column(DataType.INT64, H, Q, None, array("q")),
         Column(DataType.INT64, H, Q, None, I),
+        Column(DataType.INT64, H, Q, None, None, array("q")),
+        Column(DataType.INT64, H, Q, None, None, I),
     ],
 )
 def test_a_malformed_column_is_refused_before_anything_is_taken(column: Column) -> None:

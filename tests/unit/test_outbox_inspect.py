@@ -64,7 +64,7 @@ async def test_a_publisher_that_was_removed_is_still_shown(tmp_path: Path) -> No
 async def test_show_names_readings_as_they_were_taken(tmp_path: Path) -> None:
     old = table("press-01", "speed", "level")
     columns = (
-        Column(DataType.BOOL, array("H", [1]), array("B", [1]), None, array("q", [-3])),
+        Column(DataType.BOOL, array("H", [1]), array("B", [1]), None, array("q", [-3]), array("q", [2])),
         Column(DataType.FLOAT64, array("H", [0]), array("d", [2.5]), array("I", [0x80000000])),
     )
     async with opened(tmp_path, CLOUD) as outbox:
@@ -75,8 +75,22 @@ async def test_show_names_readings_as_they_were_taken(tmp_path: Path) -> None:
         first, second = await to_thread(show, tmp_path / FILE_NAME, device=DeviceId("press-01"))
         (newest,) = await to_thread(show, tmp_path / FILE_NAME, limit=1)
     assert first["readings"] == [
-        {"point": "level", "unit": "", "value": True, "status": 0, "time_ns": T0_NS - 3},
-        {"point": "speed", "unit": "", "value": None, "status": 0x80000000, "time_ns": T0_NS},
+        {
+            "point": "level",
+            "unit": "",
+            "value": True,
+            "status": 0,
+            "time_ns": T0_NS - 3,
+            "server_time_ns": T0_NS - 1,
+        },
+        {
+            "point": "speed",
+            "unit": "",
+            "value": None,
+            "status": 0x80000000,
+            "time_ns": T0_NS,
+            "server_time_ns": None,
+        },
     ]
     assert [r["point"] for r in second["readings"]] == ["level"]
     assert (first["row"], second["row"], newest["device"], newest["class"]) == (1, 2, "cnc-07", "trend")

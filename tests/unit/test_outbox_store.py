@@ -24,8 +24,9 @@ CNC = table("cnc-07", "a")
 
 async def test_rows_come_back_as_they_were_appended(tmp_path: Path) -> None:
     mixed = table("press-01", "a", door=ReadingClass.EVENT)
+    times_ns = (array("q", [-7]), array("q", [9]))
     columns = (
-        Column(DataType.FLOAT64, array("H", [0]), array("d", [1.5]), array("I", [0x40000000]), array("q", [-7])),
+        Column(DataType.FLOAT64, array("H", [0]), array("d", [1.5]), array("I", [0x40000000]), *times_ns),
         Column(DataType.STRING, array("H", [1]), ["开"]),
     )
     async with opened(tmp_path, CLOUD) as outbox:
@@ -39,7 +40,8 @@ async def test_rows_come_back_as_they_were_appended(tmp_path: Path) -> None:
     assert (event.table.names, event.table.device) == (mixed.names, mixed.device)
     assert named([event, trend]) == [("door", "开"), ("a", 1.5)]
     assert trend.batches[0].columns[0].statuses == array("I", [0x40000000])
-    assert (trend.t_first_ns, trend.t_last_ns) == (T0_NS - 7, T0_NS - 7)
+    assert (trend.batches[0].columns[0].offsets_ns, trend.batches[0].columns[0].lags_ns) == times_ns
+    assert (trend.t_first_ns, trend.t_last_ns) == (T0_NS - 7, T0_NS - 7), "of the readings, not of a server"
     assert (event.t_first_ns, event.t_last_ns) == (T0_NS, T0_NS)
     assert event.body_bytes > 0
 

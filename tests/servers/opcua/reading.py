@@ -21,6 +21,7 @@ class Reading(NamedTuple):
     status: int
     time_ns: int
     type: str
+    server_ns: int
 
 
 def points(names: Iterable[str], **more: Any) -> list[dict[str, Any]]:
@@ -43,8 +44,9 @@ def readings(batch: ReadingBatch, config: OpcUaDevice) -> list[tuple[str, Readin
         for i, point in enumerate(column.points):
             status = column.statuses[i] if column.statuses is not None else 0
             content = None if is_bad(status) or column.values is None else column.values[i]
-            offset_ns = column.offsets_ns[i] if column.offsets_ns is not None else 0
-            reading = Reading(content, status, batch.time_ns + offset_ns, column.data_type.word)
+            time_ns = batch.time_ns + (column.offsets_ns[i] if column.offsets_ns is not None else 0)
+            server_ns = time_ns + (column.lags_ns[i] if column.lags_ns is not None else 0)
+            reading = Reading(content, status, time_ns, column.data_type.word, server_ns)
             result.append((config.points[point].name, reading))
     return result
 

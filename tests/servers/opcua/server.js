@@ -51,6 +51,7 @@ const { OPCUAServer } = load("node-opcua-server");
 const { nodesets } = load("node-opcua-nodesets");
 const { OPCUACertificateManager } = load("node-opcua-certificate-manager");
 const { DataType, Variant, VariantArrayType } = load("node-opcua-variant");
+const { DataValue } = load("node-opcua-data-value");
 const { standardUnits } = load("node-opcua-data-access");
 const { coerceExpandedNodeId, coerceNodeId } = load("node-opcua-nodeid");
 const { StatusCodes } = load("node-opcua-status-code");
@@ -164,6 +165,12 @@ function addVariables(addressSpace) {
     add("Stamped", DataType.Double).setValueFromSource(
         { dataType: DataType.Double, value: 1 }, StatusCodes.Good, new Date("2026-01-02T03:04:05.678Z"),
     );
+    const dated = { // the source was heard of hours after
+        sourceTimestamp: new Date("2026-01-02T03:04:05.678Z"), serverTimestamp: new Date("2026-01-02T09:04:05.679Z"),
+    };
+    add("Dated", DataType.Double).bindVariable({
+        timestamped_get: () => new DataValue({ value: { dataType: DataType.Double, value: 1 }, ...dated }),
+    }, true);
     addChanging(add);
     addFolders(namespace, folder);
     if (options.structures) {
