@@ -25,7 +25,7 @@ from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.uaprocessor import UaProcessor
 
 from edge_agent_opcua.binary import Reader
-from tests.servers.agent import free_port
+from tests.servers.ports import free_port
 
 NAMESPACE = "http://example.com/plant"
 LAG_US = int(sys.argv[2]) if __name__ == "__main__" else 0

@@ -11,9 +11,9 @@ import pytest
 from tests.box.conftest import build
 from tests.box.root import Box, box, until
 from tests.e2e.plant import head_yaml, modbus_yaml
-from tests.servers.agent import free_port
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import mosquitto
+from tests.servers.ports import free_port
 from tests.servers.subscriber import Subscriber, subscriber
 
 pytestmark = [pytest.mark.box, pytest.mark.timeout(400)]

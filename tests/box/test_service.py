@@ -10,9 +10,9 @@ import pytest
 
 from tests.box.root import Box, box, until
 from tests.e2e.plant import head_yaml, lasting_broker, modbus_yaml
-from tests.servers.agent import free_port
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.ports import free_port
 from tests.servers.subscriber import Subscriber
 
 pytestmark = [pytest.mark.box, pytest.mark.timeout(400)]

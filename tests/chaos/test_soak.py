@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.plant import head_yaml, modbus_yaml
-from tests.servers.agent import AgentProcess, free_port
+from tests.servers.agent import AgentProcess
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import mosquitto
+from tests.servers.ports import free_port
 
 SOAK_S = float(os.environ.get("SOAK_S", "90"))
 SOAK_INTERVAL = os.environ.get("SOAK_INTERVAL", "10ms")

@@ -16,13 +16,14 @@ import pytest
 
 from edge_agent.config.schema import OpsModel
 from tests.e2e.plant import until
-from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.canaries import Canary
 from tests.servers.listeners import Listener, listeners
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import mosquitto
 from tests.servers.opcua.certificates import Pair, make_certificate
 from tests.servers.opcua_server import URI, opcua_server
+from tests.servers.ports import free_port
 from tests.servers.subscriber import subscriber
 
 GOOD, BAD, AWAY, CNC, LATHE, FILED, TOKEN = (

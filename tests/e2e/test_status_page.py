@@ -19,10 +19,11 @@ from playwright.sync_api import Browser, expect
 from edge_agent.model.quality import Quality
 from edge_agent.outbox.rows import Reason
 from tests.e2e.plant import until
-from tests.servers.agent import EDGE_AGENT, AgentProcess, agent, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.browser import Visit, chromium, visit
 from tests.servers.modbus_server import LibmodbusServer, libmodbus_server
 from tests.servers.mosquitto import mosquitto
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 HOSTILE = """<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>"""

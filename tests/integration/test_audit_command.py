@@ -12,9 +12,10 @@ from edge_agent.audit.chain import Actor
 from edge_agent.audit.log import AuditLog
 from edge_agent.clock import SystemClock
 from tests.e2e.plant import until
-from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.mosquitto import mosquitto
 from tests.servers.opcua.certificates import make_certificate
+from tests.servers.ports import free_port
 from tests.servers.subscriber import Subscriber, subscriber
 
 YAML = """\

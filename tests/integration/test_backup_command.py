@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.plant import until
-from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import Mosquitto, mosquitto
 from tests.servers.opcua.certificates import make_certificate
+from tests.servers.ports import free_port
 from tests.servers.subscriber import Subscriber, subscriber
 
 YAML = """\

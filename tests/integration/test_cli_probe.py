@@ -20,7 +20,7 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.outbox.inspect import Export
 from edge_agent.registry import Registry
 from edge_agent.testing.eventually import eventually
-from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.modbus_rtu import rtu_line
 from tests.servers.modbus_server import (
     Answer,
@@ -30,6 +30,7 @@ from tests.servers.modbus_server import (
     reply,
     scripted_server,
 )
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 INTERVAL_S = 0.4

@@ -11,9 +11,10 @@ import pytest
 import trustme
 
 from tests.e2e.plant import until
-from tests.servers.agent import EDGE_AGENT, AgentProcess, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.canaries import Canary
 from tests.servers.mosquitto import BrokerTls, mosquitto
+from tests.servers.ports import free_port
 
 PASSWORD, NOTED, KEY = Canary("doctor's password"), Canary("noted"), Canary("in an address")
 YAML = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.agent import free_port
+from tests.servers.ports import free_port
 
 LOCK = (
     "sound==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\nFlawed.Name==2.0 \\\n    --hash=sha256:" + "1" * 64 + "\n"

@@ -1,6 +1,5 @@
 """The driver against the server of its own library (the demo's machine), and what importing it costs."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from edge_agent.model import Quality
 from edge_agent.testing.conformance import check_device
 from tests.servers.opcua.reading import make_device, points, read_once, reporting
 from tests.servers.opcua_server import NAMESPACE
+from tests.servers.ports import free_port
 
 Kind = ua.VariantType
 TYPES: dict[str, tuple[Any, Any, str, Any]] = {
@@ -48,9 +48,7 @@ NODES = {"Speed": 1200.5, "Program": "O1", "Running": True}
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Server()
     await server.init()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from edge_agent_opcua.methods import OpcUaCaller
 from edge_agent_opcua.session import OpcUaSession
 from tests.servers.opcua.reading import Collected, Reading, make_device, points, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
+from tests.servers.ports import free_port
 
 ACKNOWLEDGE = "i=9111"  # of AcknowledgeableConditionType
 SERVER = "i=2253"
@@ -348,9 +348,7 @@ async def test_a_device_with_events_conforms(server: OpcUaServer) -> None:
 
 @pytest.fixture
 async def asyncua_server() -> AsyncIterator[tuple[str, Server]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"opc.tcp://127.0.0.1:{free_port()}"
     server = Server()
     await server.init()
     server.set_endpoint(url)

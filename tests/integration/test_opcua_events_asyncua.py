@@ -1,7 +1,6 @@
 """Events of asyncua's server: types and those below them, and what its queues give up."""
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from edge_agent.model import LossReason
 from edge_agent.testing.eventually import eventually
 from tests.servers.opcua.reading import Collected, make_device, reporting
 from tests.servers.opcua_server import NAMESPACE
+from tests.servers.ports import free_port
 
 LOG = {"node": "i=2253", "events": "all"}
 
@@ -49,9 +49,7 @@ class Machine:
 @pytest.fixture
 async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
     """A server that has no refresh of conditions, unless the test asks for one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"opc.tcp://127.0.0.1:{free_port()}"
     server = Server()
     server.iserver.bind_condition_methods = getattr(request, "param", False)
     await server.init()

@@ -20,8 +20,8 @@ from edge_agent.testing.fakes import FakeContext
 from edge_agent_opcua import DRIVER, search
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.units import NAMESPACE as UNITS
-from tests.servers.agent import free_port
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
+from tests.servers.ports import free_port
 
 CNC = f"/Objects/nsu={NAMESPACE};CNC"
 ANALOG = {"Temp": ["degree_celsius", -20, 80], "Load": ["kilowatt", 0, 30]}

@@ -1,6 +1,5 @@
 """The time of the source and the time of the server, as two servers tell them."""
 
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from asyncua import Server, ua
 from edge_agent.testing.eventually import eventually
 from tests.servers.opcua.reading import Reading, make_device, points, read_once, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
+from tests.servers.ports import free_port
 
 MODES = ["subscribe", "poll"]
 HOUR = timedelta(hours=1)
@@ -39,9 +39,7 @@ def node_opcua() -> Iterator[OpcUaServer]:
 
 @pytest.fixture
 async def asyncua() -> AsyncIterator[tuple[str, Server]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"opc.tcp://127.0.0.1:{free_port()}"
     server = Server()
     await server.init()
     server.set_endpoint(url)

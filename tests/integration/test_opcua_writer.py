@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from edge_agent_opcua.session import OpcUaSession
 from edge_agent_opcua.writer import NOTHING_WAS_DONE, OpcUaWriter
 from tests.servers.opcua.reading import connect, make_device, points, read_once
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
+from tests.servers.ports import free_port
 
 TYPES: list[tuple[str, list[Any]]] = [
     ("Boolean", [True, False]),
@@ -259,9 +259,7 @@ ASYNCUA: list[tuple[str, Any]] = [
 
 @pytest.fixture
 async def asyncua_url() -> AsyncIterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"opc.tcp://127.0.0.1:{free_port()}"
     server = Server()
     await server.init()
     server.set_endpoint(url)

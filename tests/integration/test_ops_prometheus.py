@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.plant import head_yaml, modbus_yaml, until
-from tests.servers.agent import AgentProcess, free_port
+from tests.servers.agent import AgentProcess
 from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import mosquitto
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "prometheus"

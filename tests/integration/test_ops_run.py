@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.servers.agent import EDGE_AGENT, AgentProcess, agent, free_port
+from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.listeners import Listener, listeners
+from tests.servers.ports import free_port
 
 CANARY = "canary-7f3a9c"
 YAML = """\

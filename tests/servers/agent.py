@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,17 +13,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.servers.ports import free_port
+
 EDGE_AGENT = Path(sys.executable).with_name("edge-agent")
 UNDER = os.environ.get("EDGE_AGENT_UNDER", "").split()
 """What starts the agent instead of the shell, such as tests.servers.confined."""
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class AgentProcess:

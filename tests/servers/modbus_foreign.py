@@ -10,6 +10,7 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from tests.servers.modbus_bus import bus
+from tests.servers.ports import free_port
 
 
 def _devices(units: Sequence[int]) -> list[SimDevice]:
@@ -35,9 +36,7 @@ async def _served(server: Any) -> AsyncIterator[None]:
 @asynccontextmanager
 async def udp_server(units: Sequence[int] = (1,), host: str = "127.0.0.1") -> AsyncIterator[dict[str, Any]]:
     """Serve on a free port; yield the keys of a device there."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind((host, 0))
-        port = free.getsockname()[1]
+    port = free_port(host, socket.SOCK_DGRAM)
     async with _served(ModbusUdpServer(_devices(units), address=(host, port))):
         yield {"host": host, "port": port, "transport": "udp"}
 
@@ -45,9 +44,7 @@ async def udp_server(units: Sequence[int] = (1,), host: str = "127.0.0.1") -> As
 @asynccontextmanager
 async def ascii_gateway(units: Sequence[int] = (1,), host: str = "127.0.0.1") -> AsyncIterator[dict[str, Any]]:
     """Serve frames of characters on a free port; yield the keys of a device there."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind((host, 0))
-        port = free.getsockname()[1]
+    port = free_port(host)
     async with _served(ModbusTcpServer(_devices(units), framer=FramerType.ASCII, address=(host, port))):
         yield {"host": host, "port": port, "transport": "ascii_over_tcp"}
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers.ports import free_port
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerTls:
@@ -90,7 +92,7 @@ def mosquitto(
         raise AssertionError("Mosquitto is not installed: apt-get install mosquitto mosquitto-clients")
     with tempfile.TemporaryDirectory(prefix="mosquitto-") as name:
         directory = Path(name)
-        port = _free_port()
+        port = free_port()
         lines = [f"listener {port} 127.0.0.1", "user root", "persistence false", "log_type all", options]
         lines.append(f"allow_anonymous {'false' if passwords else 'true'}")
         if tls is not None:
@@ -117,10 +119,3 @@ def _password_file(directory: Path, passwords: dict[str, str]) -> Path:
     for user, password in passwords.items():
         subprocess.run(["mosquitto_passwd", "-b", str(path), user, password], check=True)
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -74,7 +74,7 @@ def test_every_profile_is_in_the_table_with_its_source() -> None:
 
 
 def test_every_field_and_type_of_events_is_in_a_table() -> None:
-    rows = [line for line in README.splitlines() if line.startswith("|")]
+    rows = [line for line in README.splitlines() if line.lstrip().startswith("|")]
     for name in [*(field.key for field in FIELDS), *TYPES]:
         assert any(f"`{name}`" in row for row in rows), f"{name} is in no table"
     assert f"default {EVENT_QUEUE})" in README
