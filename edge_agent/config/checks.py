@@ -7,7 +7,7 @@ from edge_agent.config.exposure import exposure
 from edge_agent.config.identities import check_codes
 from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
-from edge_agent.config.present import paths_at
+from edge_agent.config.referenced import paths_at
 from edge_agent.config.schema import MqttModel, OpsModel, parse_listen, parse_server
 from edge_agent.config.shape import Location
 from edge_agent.driver import DeviceModel, DriverSpec, Shared

@@ -1,13 +1,11 @@
 """Whether the files that a configuration names are there, for whoever looks: another user may see less or more."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from edge_agent.config.node import Document
 from edge_agent.config.parts import Parts
+from edge_agent.config.referenced import paths_at
 from edge_agent.config.shape import Location
 
 
@@ -24,21 +22,6 @@ def check_files(document: Document, parts: Parts) -> None:
     for position, (_, device) in parts.devices.items():
         for at, path in paths_at(device, ("devices", position)):
             _check_file(document, at, path, is_plain=False)
-
-
-def paths_at(value: object, at: Location) -> Iterator[tuple[Location, Path]]:
-    """Yield every path in a model with the place of its key in the document, in the order of the fields."""
-    match value:
-        case Path():
-            yield at, value
-        case BaseModel():
-            for name, inner in value:
-                yield from paths_at(inner, (*at, name))
-        case list() | tuple():
-            for position, inner in enumerate(value):
-                yield from paths_at(inner, (*at, position))
-        case _:
-            pass
 
 
 def _check_file(document: Document, at: Location, path: Path, *, is_plain: bool = True) -> None:

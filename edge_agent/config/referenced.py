@@ -7,21 +7,28 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from edge_agent.config.shape import Location
+
 MAX_FILE_BYTES = 1024 * 1024
 """Of a larger file, size and time count instead of its content; certificates and keys have a few KiB."""
+
+_MAY_HOLD_PATHS = (Path, BaseModel, list, tuple)
 
 
 def paths_in(value: object) -> Iterator[Path]:
     """Yield every path in a model, in the order of its fields."""
+    return (path for _, path in paths_at(value, ()))
+
+
+def paths_at(value: object, at: Location) -> Iterator[tuple[Location, Path]]:
+    """Yield every path in a model with the place of its key in the document, in the order of the fields."""
     match value:
         case Path():
-            yield value
-        case BaseModel():
-            for _, inner in value:
-                yield from paths_in(inner)
-        case list() | tuple():
-            for inner in value:
-                yield from paths_in(inner)
+            yield at, value
+        case BaseModel() | list() | tuple():
+            for key, inner in value if isinstance(value, BaseModel) else enumerate(value):
+                if isinstance(inner, _MAY_HOLD_PATHS):  # most fields are plain: nothing is started for them
+                    yield from paths_at(inner, (*at, key))
         case _:
             pass
 

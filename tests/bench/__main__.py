@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import load, modbus, opcua, outbox, profile, scrape
+from tests.bench import config_load, load, modbus, opcua, outbox, profile, scrape
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
@@ -31,7 +31,7 @@ def main() -> int:
         "--profile", action="store_true", help="print where the agent's CPU goes (sampled; costs some of it)"
     )
     arguments = parser.parse_args()
-    known = [*(one.name for one in (*modbus.SCENARIOS, *opcua.SCENARIOS)), "outbox", "scrape"]
+    known = [*(one.name for one in (*modbus.SCENARIOS, *opcua.SCENARIOS)), "outbox", "scrape", "config-load"]
     chosen = arguments.scenarios or known
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
@@ -67,6 +67,8 @@ def _run(name: str, seconds: float, rows: list[list[str]] | None) -> tuple[list[
         return outbox.HEADER, outbox.run()
     if name == "scrape":
         return scrape.HEADER, scrape.run()
+    if name == "config-load":
+        return config_load.HEADER, config_load.run()
     for known in opcua.SCENARIOS:
         if known.name == name:
             return load.HEADER, opcua.run(known, seconds, rows).row()

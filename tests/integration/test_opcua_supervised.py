@@ -55,5 +55,5 @@ async def test_it_stops_within_the_close_time_out(server: OpcUaServer, hangs: bo
         if hangs:
             server.pause()
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 0.8
+    assert time.monotonic() - began_s < 2
     server.resume()
