@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import sqlite3
+import ssl
 from collections.abc import Callable, Sequence
 
 from edge_agent import __version__
@@ -27,6 +28,7 @@ from edge_agent.ops.device_actions import DeviceActions
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.line_loans import LineLoans
 from edge_agent.ops.loop_lag import LoopLag
+from edge_agent.ops.server_certificate import server_context
 from edge_agent.ops.systemd import Notifier
 from edge_agent.ops.view import Sources, View
 from edge_agent.outbox.inspect import losses
@@ -78,6 +80,7 @@ class Agent:
         self._outbox: Outbox | None = None
         self._publishers: Publishers | None = None
         self._fleet: Fleet | None = None
+        self._server: OpsServer | None = None
         self._started_ns = clock.now_ns()
         self._expiries = Expiries(self.metrics, clock)
 
@@ -115,7 +118,7 @@ class Agent:
             await self.auditor.started(options.source, options.digest, __version__)
             LineLoans(fleet).offer(self.actions)
             DeviceActions(fleet, lambda device: self._device_status(fleet[device].options)).offer(self.actions)
-            server = OpsServer(
+            server = self._server = OpsServer(
                 options.ops,
                 self.metrics.registry,
                 view=View(self._sources(), self._clock),
@@ -153,6 +156,7 @@ class Agent:
         one connects.
 
         Raises:
+            EdgeAgentError: the certificate and key of the pages cannot be used.
             OutboxError: the disk takes no writes now, and publishers or bounds of the outbox change.
             IdentifierError: the codes cannot be assigned as configured.
 
@@ -161,6 +165,7 @@ class Agent:
         outbox, fleet, publishers = self.outbox, self._fleet, self._publishers
         if fleet is None or publishers is None:
             raise RuntimeError("the agent does not run yet")
+        context = await asyncio.to_thread(server_context, options.ops) if changes.has_tls_of_pages else None
         is_outbox_touched = self.options.outbox != options.outbox or bool(
             changes.publishers.added or changes.publishers.removed
         )
@@ -179,7 +184,7 @@ class Agent:
             stopping.create_task(fleet.stop(changes.devices.stopped), name="reload:devices")
         if is_outbox_touched:
             await outbox.reconfigure(options.outbox, *_destinations(options))
-        self._take_up(options, codes)
+        self._take_up(options, codes, context)
         await self._expiries.watch(options.watched)
         for device in changes.devices.removed:
             fleet.forget(device)
@@ -191,12 +196,14 @@ class Agent:
                 publisher.codes_changed()
         publishers.start([one for one in options.publishers if one.id in changes.publishers.started], self.codes)
 
-    def _take_up(self, options: AgentOptions, codes: Assignments | None) -> None:
+    def _take_up(self, options: AgentOptions, codes: Assignments | None, context: ssl.SSLContext | None) -> None:
         """Make ``options`` those that every page and message tells of."""
         for setting in set(options.insecure) - set(self.options.insecure):
             _log.warning("insecure setting", extra={"setting": setting})
         if options.ops.log_level != self.options.ops.log_level:
             logs.set_level(options.ops.log_level)
+        if self._server is not None:
+            self._server.take_up(options.ops.token, context)
         if codes is None or self.codes is None:
             self.codes = codes
         elif codes is not self.codes:

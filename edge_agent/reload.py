@@ -21,6 +21,7 @@ from edge_agent.config.changes import Changes, Difference, compare
 from edge_agent.config.referenced import stamps
 from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import ConfigError, DriverError, DriverLoadError, EdgeAgentError, PublishError
+from edge_agent.ops.server_certificate import server_context
 from edge_agent.publish.transport import load_context
 from edge_agent.registry import Registry
 
@@ -166,6 +167,8 @@ class Reloader:
             await self._keep()
         elif changes:
             told = {kind: list(part.changed) for kind, part in _parts(changes) if part.changed}
+            if changes.settings:
+                told["settings"] = list(changes.settings)
             await self._agent.auditor.tell("points.found" if request.is_finding else "credentials.renewed", told)
         metrics = self._agent.metrics
         metrics.reloads.labels(answer["result"]).inc()
@@ -238,6 +241,11 @@ def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple
                 load_context(publisher.tls)
             except PublishError as exc:
                 problems.append(Problem(str(path), 1, 1, f"publishers.{publisher.id}.tls", str(exc)))
+    if changes.has_tls_of_pages:
+        try:
+            server_context(options.ops)
+        except EdgeAgentError as exc:
+            problems.append(Problem(str(path), 1, 1, "ops.tls", str(exc)))
     if problems:
         raise ConfigError(problems)
     return options, changes

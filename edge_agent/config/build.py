@@ -152,6 +152,8 @@ def _ops(model: OpsModel, directory: Path) -> OpsOptions:
     host, port = parse_listen(model.http)
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/edge-agent"
     socket = model.control_socket or f"{runtime}/control.sock"
+    tls = () if model.tls is None else (directory / model.tls.certificate, directory / model.tls.key)
+    certificate, key = tls or (None, None)
     return OpsOptions(
         host,
         port,
@@ -159,8 +161,9 @@ def _ops(model: OpsModel, directory: Path) -> OpsOptions:
         model.log_format,
         model.log_level,
         token=None if model.token is None else model.token.get_secret_value(),
-        certificate=None if model.tls is None else directory / model.tls.certificate,
-        key=None if model.tls is None else directory / model.tls.key,
+        certificate=certificate,
+        key=key,
+        files=content_digest(tls),
     )
 
 

@@ -52,6 +52,11 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.devices or self.publishers or self.settings or self.refused)
 
+    @property
+    def has_tls_of_pages(self) -> bool:
+        """Whether the status page shows another certificate."""
+        return "ops.tls" in self.settings
+
     def as_json(self) -> dict[str, Any]:
         """Return what ``edge-agent reload --json`` prints of it."""
         parts: dict[str, Any] = {
@@ -76,8 +81,10 @@ def compare(old: AgentOptions, new: AgentOptions) -> Changes:
         settings.append("gateway.name")
     for key in _differing(old.outbox, new.outbox):
         (refused if key == "directory" else settings).append(f"outbox.{_KEYS.get(key, key)}")
-    for key in _differing(old.ops, new.ops):
-        (settings if key == "log_level" else refused).append(f"ops.{_KEYS.get(key, key)}")
+    is_same_scheme = bool(old.ops.files) == bool(new.ops.files)  # the listener speaks HTTP or HTTPS
+    for name in (_KEYS.get(key, key) for key in _differing(old.ops, new.ops)):
+        is_followed = name in {"log_level", "token"} or (name == "tls" and is_same_scheme)
+        (settings if is_followed else refused).append(f"ops.{name}")
     if _frame(old) != _frame(new):
         settings.append("identifiers")
     # With and without codes are two ways to speak to a broker, and one session has one of them.
@@ -113,8 +120,9 @@ _KEYS = {
     "dead_letter_bytes": "dead_letter_size",
     "http_host": "http",
     "http_port": "http",
-    "certificate": "tls.certificate",
-    "key": "tls.key",
+    "certificate": "tls",
+    "key": "tls",
+    "files": "tls",
 }
 """How the YAML calls what the options call otherwise."""
 

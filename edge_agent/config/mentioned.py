@@ -52,8 +52,6 @@ def mentioned(path: Path, registry: Registry) -> Mentioned:
     parts = take_apart(document, noting.directory, registry)
     found = [noting.directory / name for tag, name in noting.seen if tag == "!file"]
     found.extend(parts.paths())
-    if parts.ops is not None and parts.ops.tls is not None:
-        found += [noting.directory / name for name in (parts.ops.tls.certificate, parts.ops.tls.key)]
     elsewhere = [f"{tag} {name}" for tag, name in noting.seen if tag != "!file"]
     elsewhere += [f"drivers_path {node.value}" for _, node in document.items("drivers_path")]
     gateway = parts.gateway.id if parts.gateway else ""

@@ -71,6 +71,8 @@ class Parts:
             yield from (
                 self.directory / one for one in (model.tls.ca, model.tls.certificate, model.tls.key) if one
             )
+        if self.ops is not None and self.ops.tls is not None:
+            yield from (self.directory / one for one in (self.ops.tls.certificate, self.ops.tls.key))
         for _, device in self.devices.values():
             yield from paths_in(device)
 

@@ -281,7 +281,7 @@ class MqttModel(StrictModel):
 
 
 class OpsTlsModel(StrictModel):
-    """TLS of the status page and metrics, 1.2 or newer; renewed files are taken up within a minute."""
+    """TLS of the status page and metrics, 1.2 or newer; renewed files are taken up within 10 s."""
 
     certificate: WrittenPath = Field(description="PEM file of the certificate, with its chain.")
     key: WrittenPath = Field(description="PEM file of its private key.")

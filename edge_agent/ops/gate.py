@@ -58,12 +58,16 @@ class Gate:
         now_s: Callable[[], float],
     ) -> None:
         self._is_local = is_loopback(host)
-        self._token = None if token is None else token.encode()
+        self.accept(token)
         self._uses_tls = uses_tls
         self._monotonic_s = monotonic_s
         self._now_s = now_s
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._places = asyncio.Semaphore(MAX_REQUESTS)
+
+    def accept(self, token: str | None) -> None:
+        """Let in who knows ``token`` from the next request on, and nobody by the one before or its cookies."""
+        self._token = None if token is None else token.encode()
 
     def middleware(self) -> Middleware:
         """Return what every request goes through."""

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -25,7 +26,7 @@ from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
 from edge_agent.ops.gate import Gate, bounded
 from edge_agent.ops.options import OpsOptions
 from edge_agent.ops.pages import Pages
-from edge_agent.ops.server_certificate import ServerCertificate
+from edge_agent.ops.server_certificate import ServerCertificate, server_context
 from edge_agent.ops.view import View
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un holds 108 with the final zero, unix(7
 _SOCKET_MODE = 0o660
 _SHUTDOWN_S = 1.0
 _HANDSHAKE_S = 10.0
-RENEW_EVERY_S = 30.0
 _SYSTEM_CLOCK = SystemClock()
 
 Reasons = Callable[[], list[str]]
@@ -72,7 +72,14 @@ class OpsServer:
         self._live = live
         self._ready = ready
         self._actions = actions
-        self._clock = clock
+        self._gate = Gate(
+            options.http_host,
+            options.token,
+            uses_tls=options.certificate is not None,
+            monotonic_s=clock.monotonic_s,
+            now_s=lambda: clock.now_ns() / 1e9,
+        )
+        self._certificate: ServerCertificate | None = None
         self.started = asyncio.Event()
         self.address: tuple[str, int] | None = None
 
@@ -89,30 +96,33 @@ class OpsServer:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._view.log.listening())
             await self._listen_unix(await _runner(for_owners, stack), stack)
-            certificate = await self._certificate()
-            await self._listen_tcp(await _runner(for_all, stack), certificate, stack)
+            if context := await asyncio.to_thread(server_context, self._options):
+                self._certificate = ServerCertificate(context)
+            await self._listen_tcp(await _runner(for_all, stack), context, stack)
             self.started.set()
             while True:
-                await self._clock.sleep(RENEW_EVERY_S)
-                if certificate is not None:
-                    await asyncio.to_thread(certificate.renew)
+                await asyncio.Event().wait()
+
+    def take_up(self, token: str | None, context: ssl.SSLContext | None) -> None:
+        """Go by another token and certificate, in the same listener; connections stay open.
+
+        Args:
+            token: None = everybody may look.
+            context: of ``server_context``; None = the certificate stays.
+        """
+        self._gate.accept(token)
+        if self._certificate is not None and context is not None:
+            self._certificate.take(context)
 
     def _for_all(self, pages: Pages) -> web.Application:
         """Return what is served over TCP: the status page, and everything behind the gate."""
-        gate = Gate(
-            self._options.http_host,
-            self._options.token,
-            uses_tls=self._options.certificate is not None,
-            monotonic_s=self._clock.monotonic_s,
-            now_s=lambda: self._clock.now_ns() / 1e9,
-        )
-        application = self._pages(gate.middleware())
+        application = self._pages(self._gate.middleware())
         pages.add_to(application)
         application.router.add_get("/api/overview", self._get_overview)
         application.router.add_get("/api/losses", self._get_losses)
         application.router.add_get("/api/devices/{device}", self._get_device)
-        application.router.add_post("/login", gate.log_in)
-        application.router.add_post("/logout", gate.log_out)
+        application.router.add_post("/login", self._gate.log_in)
+        application.router.add_post("/logout", self._gate.log_out)
         return application
 
     def _pages(self, *middlewares: Middleware) -> web.Application:
@@ -123,16 +133,8 @@ class OpsServer:
         application.router.add_get("/status", self._get_status)
         return application
 
-    async def _certificate(self) -> ServerCertificate | None:
-        options = self._options
-        if options.http_port is None or options.certificate is None or options.key is None:
-            return None
-        return await asyncio.to_thread(
-            ServerCertificate, options.certificate, options.key, monotonic_s=self._clock.monotonic_s
-        )
-
     async def _listen_tcp(
-        self, runner: web.AppRunner, certificate: ServerCertificate | None, stack: AsyncExitStack
+        self, runner: web.AppRunner, context: ssl.SSLContext | None, stack: AsyncExitStack
     ) -> None:
         host, port = self._options.http_host, self._options.http_port
         if port is None:
@@ -144,8 +146,8 @@ class OpsServer:
                 bounded(runner.server),
                 host,
                 port,
-                ssl=certificate.context if certificate else None,
-                ssl_handshake_timeout=_HANDSHAKE_S if certificate else None,
+                ssl=context,
+                ssl_handshake_timeout=_HANDSHAKE_S if context else None,
             )
         except OSError as exc:
             raise EdgeAgentError(
@@ -155,7 +157,7 @@ class OpsServer:
         stack.callback(listener.close)
         bound_host, bound_port = listener.sockets[-1].getsockname()[:2]
         self.address = (bound_host, bound_port)
-        scheme = "https" if certificate else "http"
+        scheme = "https" if context else "http"
         _log.info("status and metrics", extra={"url": f"{scheme}://{_in_url(bound_host)}:{bound_port}/"})
 
     async def _listen_unix(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:

@@ -17,6 +17,7 @@ class OpsOptions:
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         token: who knows it may look over TCP; None: everybody who gets there.
         certificate, key: PEM files of the HTTPS server; None: plain HTTP.
+        files: hash of what is in these two; empty = there are none.
     """
 
     http_host: str
@@ -27,6 +28,7 @@ class OpsOptions:
     token: str | None = field(default=None, repr=False)
     certificate: Path | None = None
     key: Path | None = None
+    files: str = ""
 
 
 def is_loopback(host: str) -> bool:

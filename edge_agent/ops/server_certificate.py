@@ -1,59 +1,49 @@
-"""The certificate of the HTTPS server, taken up again when its files are renewed."""
+"""The certificate of the HTTPS server; who connects after a change is shown the new one."""
 
-import logging
 import ssl
-from collections.abc import Callable
-from pathlib import Path
 
-from edge_agent.edge_log import EdgeLog
 from edge_agent.errors import EdgeAgentError
-
-_log = logging.getLogger(__name__)
+from edge_agent.ops.options import OpsOptions
 
 
 class ServerCertificate:
-    """Reads two PEM files. Everything here blocks: call it on a thread.
+    """Shows one certificate until it is given another; connections that are open notice nothing.
+
+    A context is never loaded anew while handshakes use it: one of them could get a certificate without its key.
 
     Attributes:
-        context: TLS 1.2 or newer; sessions that begin after a renewal have the new certificate.
+        context: for the listener.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = self._shown = context
+        context.sni_callback = self._show
+
+    def take(self, context: ssl.SSLContext) -> None:
+        """Show the certificate of ``context`` from the next handshake on."""
+        self._shown = context
+
+    def _show(self, connection: ssl.SSLSocket | ssl.SSLObject, *_: object) -> None:
+        """Called by OpenSSL in each handshake, whether the client names a server or not."""
+        connection.context = self._shown
+
+
+def server_context(options: OpsOptions) -> ssl.SSLContext | None:
+    """Return what HTTPS needs of the disk, TLS 1.2 or newer; None = plain HTTP, or none. Blocks.
 
     Raises:
         EdgeAgentError: the files cannot be read, or do not belong together.
     """
-
-    def __init__(self, certificate: Path, key: Path, *, monotonic_s: Callable[[], float]) -> None:
-        self._files = (certificate, key)
-        self._log = EdgeLog(_log, monotonic_s, certificate=str(certificate))
-        self._seen: object = None
-        try:
-            self.context = self._loaded()
-            self._seen = self._stamps()
-        except (OSError, ValueError) as exc:
-            raise EdgeAgentError(f"cannot serve HTTPS with {certificate} and {key}: {exc}") from exc
-
-    def renew(self) -> None:
-        """Take up the files if they are others now; what cannot be used is told, and the old one stays."""
-        try:
-            stamps = self._stamps()
-            if stamps == self._seen:
-                return
-            self._loaded()  # a trial: a context that failed half-way is of no use
-            self.context.load_cert_chain(*self._files, password=_no_passphrase)
-        except (OSError, ValueError) as exc:
-            self._log.failed("the renewed certificate of the status page cannot be used", reason=str(exc))
-        else:
-            self._seen = stamps
-            self._log.recovered("the certificate of the status page can be used again")
-            _log.info("renewed the certificate of the status page", extra={"certificate": str(self._files[0])})
-
-    def _loaded(self) -> ssl.SSLContext:
+    certificate, key = options.certificate, options.key
+    if options.http_port is None or certificate is None or key is None:
+        return None
+    try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files, password=_no_passphrase)
-        return context
-
-    def _stamps(self) -> object:
-        return [(status.st_mtime_ns, status.st_ino) for status in (path.stat() for path in self._files)]
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (OSError, ValueError) as exc:
+        raise EdgeAgentError(f"cannot serve HTTPS with {certificate} and {key}: {exc}") from exc
+    return context
 
 
 def _no_passphrase() -> str:

@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from http.client import HTTPSConnection
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +25,7 @@ from tests.e2e.oracle import Oracle
 from tests.e2e.plant import drained, head_yaml, lasting_broker, latest, settled, started, until
 from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.modbus_server import libmodbus_server
+from tests.servers.modbus_tls import Plant
 from tests.servers.mosquitto import BrokerTls, Mosquitto, mosquitto
 from tests.servers.subscriber import Received, subscriber
 
@@ -411,6 +414,60 @@ def test_a_new_certificate_is_taken_up_before_the_old_one_is_revoked(folder: Pat
             until(lambda: sessions(one) == 1, "a session with the new certificate alone")
         publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), *watcher, "-t", "x", "-m", "x"]
         assert subprocess.run(publish, capture_output=True, timeout=20, check=False).returncode != 0
+
+
+def test_the_pages_take_up_a_new_token_and_certificate_in_the_connections_that_are_open(folder: Path) -> None:
+    plant = Plant.build(folder / "pki")
+    plant.issue("box", "127.0.0.1")
+    secret, old, new = plant.path("token"), "the-old-token-of-this-test", "the-new-token-of-this-test"
+    secret.write_text(old)
+    for name in ("box.key", "token"):
+        plant.path(name).chmod(0o600)
+    files = f"token: !file {secret}, tls: {{certificate: {plant.path('box.pem')}, key: {plant.path('box.key')}}}"
+    yaml = "gateway: {id: gw}\npublishers: []\ndevices: []\n"
+    one = AgentProcess(folder, yaml, ops_keys=files)
+    one.token, one.trusting = old, ssl.create_default_context(cafile=plant.path("ca.pem"))
+    with started(one), closing(HTTPSConnection(one.ops, timeout=10, context=one.trusting)) as looking:
+        looking.connect()
+        socket_before = looking.sock
+        assert (first := shown(one)) == serial(looking)
+        assert asked(looking, old) == 200
+        plant.issue("box", "127.0.0.1")
+        done = reload(one)
+        assert done.returncode == 0, done.stderr
+        assert "setting\tops.tls\tchanged" in done.stdout
+        assert shown(one) != first
+        secret.write_text(new)
+        assert one.process
+        one.process.send_signal(signal.SIGHUP)
+        until(lambda: asked(looking, old) == 401, "the old token is refused")
+        assert asked(looking, new) == 200
+        assert (looking.sock, serial(looking)) == (socket_before, first)
+        one.token = new
+        expires = one.metrics()["edge_agent_certificate_expires_timestamp_seconds"]
+        assert expires > time.time()
+        assert one.stop() == 0
+
+
+def asked(looking: HTTPSConnection, token: str) -> int:
+    looking.request("GET", "/status", headers={"Authorization": f"Bearer {token}"})
+    with looking.getresponse() as response:
+        response.read()
+        return response.status
+
+
+def serial(looking: HTTPSConnection) -> object:
+    assert isinstance(looking.sock, ssl.SSLSocket)
+    certificate = looking.sock.getpeercert()
+    assert certificate
+    return certificate["serialNumber"]
+
+
+def shown(one: AgentProcess) -> object:
+    """Return the number of the certificate that a new connection gets."""
+    with closing(HTTPSConnection(one.ops, timeout=10, context=one.trusting)) as new:
+        new.connect()
+        return serial(new)
 
 
 def sessions(one: AgentProcess) -> float:

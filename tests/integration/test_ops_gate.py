@@ -18,7 +18,7 @@ from edge_agent.ops.actions import Actions
 from edge_agent.ops.gate import COOKIE, MAX_CONNECTIONS, MAX_FAILURES, MAX_REQUESTS, SESSION_S, Gate
 from edge_agent.ops.http import OpsServer
 from edge_agent.ops.options import OpsOptions
-from edge_agent.ops.server_certificate import ServerCertificate
+from edge_agent.ops.server_certificate import ServerCertificate, server_context
 from edge_agent.testing.eventually import eventually
 from tests.servers.modbus_tls import Plant
 from tests.servers.view import view_of
@@ -178,34 +178,43 @@ async def handshake(url: str, version: str) -> str:
     return (await process.communicate())[0].decode()
 
 
-async def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["box.example", None], ids=["the server is named", "it is not"])
+async def test_another_certificate_is_shown_from_the_next_handshake_on(folder: Path, name: str | None) -> None:
     plant = Plant.build(folder / "pki")
-    plant.issue("box", "127.0.0.1")
-
-    def load() -> ServerCertificate:
-        return ServerCertificate(plant.path("box.pem"), plant.path("box.key"), monotonic_s=lambda: 0.0)
-
-    certificate = await asyncio.to_thread(load)
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=certificate.context)
     trusting = ssl.create_default_context(cafile=str(plant.path("ca.pem")))
 
-    async def serial() -> object:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=trusting)
-        number = writer.get_extra_info("peercert")["serialNumber"]
-        await reader.read()
+    def issued() -> ssl.SSLContext:
+        plant.issue("box", "127.0.0.1", "box.example")
+        options = OpsOptions("127.0.0.1", 0, folder, certificate=plant.path("box.pem"), key=plant.path("box.key"))
+        context = server_context(options)
+        assert context
+        return context
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
         writer.close()
-        return number
+
+    certificate = ServerCertificate(await asyncio.to_thread(issued))
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=certificate.context)
+
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, object]:
+        where = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*where, ssl=trusting, server_hostname=name or "127.0.0.1")
+        return reader, writer, writer.get_extra_info("peercert")["serialNumber"]
 
     async with server:
-        first = await serial()
-        await asyncio.to_thread(certificate.renew)
-        assert await serial() == first
-        plant.path("box.pem").write_text("half a fi")
-        await asyncio.to_thread(certificate.renew)
-        assert await serial() == first
-        plant.issue("box", "127.0.0.1")
-        await asyncio.to_thread(certificate.renew)
-        assert await serial() != first
+        reader, writer, first = await connected()
+        _, other, again = await connected()
+        assert again == first
+        certificate.take(await asyncio.to_thread(issued))
+        _, new, second = await connected()
+        assert second != first
+        writer.write(b"still here\n")
+        assert await reader.readline() == b"still here\n"
+        for one in (writer, other, new):
+            one.close()
+            await one.wait_closed()
 
 
 async def test_a_key_that_does_not_fit_is_told(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -56,6 +57,7 @@ class AgentProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = dict(environment or {})
         self.token = ""
+        self.trusting: ssl.SSLContext | None = None  # for HTTPS
 
     def write(self, yaml: str) -> None:
         """Write the configuration ``yaml``; where to keep state and where to be watched is added here."""
@@ -114,8 +116,9 @@ class AgentProcess:
 
     def _get(self, page: str) -> str:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        request = urllib.request.Request(f"http://{self.ops}/{page}", headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - as above
+        scheme = "http" if self.trusting is None else "https"
+        request = urllib.request.Request(f"{scheme}://{self.ops}/{page}", headers=headers)  # noqa: S310 - no file
+        with urllib.request.urlopen(request, timeout=10, context=self.trusting) as reply:  # noqa: S310 - as above
             text: str = reply.read().decode()
             return text
 

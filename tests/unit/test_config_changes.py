@@ -78,6 +78,23 @@ def test_publishers_are_compared_with_their_secrets_and_files(options: Read, tmp
     assert not found.devices
 
 
+def test_the_certificate_of_the_pages_is_compared_with_what_is_in_its_files(options: Read, tmp_path: Path) -> None:
+    text = YAML + "ops: {tls: {certificate: box.pem, key: box.key}}\n"
+    for name in ("box.pem", "box.key", "other.key"):
+        (tmp_path / name).write_text("old")
+        (tmp_path / name).chmod(0o600)
+    before = options(text)
+    assert {tmp_path / "box.pem", tmp_path / "box.key"} < set(before.watched)
+    assert not compare(before, options(text))
+    (tmp_path / "box.key").write_text("new")
+    changed = [compare(before, options(text)), compare(before, options(text.replace("box.key", "other.key")))]
+    for found in changed:
+        assert (found.settings, found.refused) == (("ops.tls",), ())
+        assert found.has_tls_of_pages
+        assert not found.devices
+        assert not found.publishers
+
+
 def test_codes_that_appear_or_disappear_are_another_session_with_each_broker(options: Read) -> None:
     coded = YAML + 'identifiers: {prefix: "88.000.7", allow_placeholder: true}\n'
     found = changes(options, YAML, coded)
@@ -97,6 +114,7 @@ def test_codes_that_appear_or_disappear_are_another_session_with_each_broker(opt
         ("directory: state", "directory: state, max_size: 1GiB", ("outbox.max_size",), ()),
         ("directory: state", "directory: state, commit_interval: 2s", ("outbox.commit_interval",), ()),
         ("outbox:", "ops: {log_level: debug}\noutbox:", ("ops.log_level",), ()),
+        ("outbox:", "ops: {tls: {certificate: ca.pem, key: secret}}\noutbox:", (), ("ops.tls",)),
         ("outbox:", "ops: {http: '127.0.0.3:1'}\noutbox:", (), ("ops.http",)),
         ("outbox:", "ops: {control_socket: here}\noutbox:", (), ("ops.control_socket",)),
     ],
