@@ -150,7 +150,7 @@ class Agent:
             await self.auditor.tell("agent.stop", {})
 
     async def apply(self, options: AgentOptions, changes: Changes) -> None:
-        """Go on with ``options``; only what is in ``changes`` is stopped or started. One call at a time.
+        """Go on with ``options``; only what is in ``changes`` is touched. One call at a time.
 
         Readings that were taken stay where they are; a publisher that is replaced has said goodbye before the new
         one connects.
@@ -190,6 +190,7 @@ class Agent:
             fleet.forget(device)
         for gone in changes.publishers.removed:
             publishers.forget(gone)
+        fleet.adjust([device for device in options.devices if device.id in changes.devices.adjusted])
         fleet.start([device for device in options.devices if device.id in changes.devices.started])
         if has_other_codes:
             for publisher in publishers.values():

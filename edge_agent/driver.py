@@ -117,7 +117,7 @@ class PointModel(StrictModel):
         default=None, ge=0.01, description="Time between two readings of this point; default: the device's."
     )
     deadband: DeadbandModel | None = Field(default=None, description="Drop changes that are too small.")
-    description: str = Field(default="", description="For people; goes into the directory message.")
+    description: str = Field(default="", description="For people; on the status page.")
     identifier: bool | str = Field(
         default=False,
         description="true: the point gets an identifier code by the template; text: its suffix, as written.",

@@ -7,6 +7,7 @@ YAML file meanwhile, nobody asked for it yet. So is what devices say of their po
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -166,7 +167,8 @@ class Reloader:
             await self._agent.auditor.tell("config.changed", about)
             await self._keep()
         elif changes:
-            told = {kind: list(part.changed) for kind, part in _parts(changes) if part.changed}
+            touched = {kind: [*part.changed, *part.adjusted] for kind, part in _parts(changes)}
+            told = {kind: parts for kind, parts in touched.items() if parts}
             if changes.settings:
                 told["settings"] = list(changes.settings)
             await self._agent.auditor.tell("points.found" if request.is_finding else "credentials.renewed", told)
@@ -225,7 +227,7 @@ def _prepare(source: Source | None, path: Path, running: AgentOptions) -> tuple[
 
 def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple[AgentOptions, Changes]:
     options = load_source(read(path) if source is None else source, Registry())
-    changes = compare(running, options)
+    changes = compare(running, options, _reported)
     problems: list[object] = []
     started = {*changes.devices.started}
     for device in options.devices:
@@ -249,6 +251,10 @@ def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple
     if problems:
         raise ConfigError(problems)
     return options, changes
+
+
+def _reported(options: DeviceOptions) -> Collection[int]:
+    return options.spec.create(planning_context(options.id), options.config.unpack()).reported
 
 
 def _plan(options: DeviceOptions) -> None:
@@ -279,6 +285,6 @@ def _counted(changes: Changes) -> dict[str, object]:
     """Return fields of the log: what came, went and changed, as numbers where there may be hundreds."""
     fields: dict[str, object] = {"settings": list(changes.settings)}
     for kind, part in _parts(changes):
-        numbers = {"added": len(part.added), "removed": len(part.removed), "changed": len(part.changed)}
+        numbers = {word: len(getattr(part, word)) for word in ("added", "removed", "changed", "adjusted")}
         fields |= {f"{kind}_{word}": number for word, number in numbers.items() if number}
     return fields

@@ -50,6 +50,6 @@ def _print_changes(answer: dict[str, Any], *, is_trial: bool) -> None:
 
 def _rows(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for kind, noun in KINDS:
-        for change in ("added", "removed", "changed"):
+        for change in ("added", "removed", "changed", "adjusted"):
             yield from ((noun, name, change) for name in answer[kind][change])
     yield from (("setting", key, "changed") for key in answer["settings"])

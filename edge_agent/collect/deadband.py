@@ -17,10 +17,14 @@ class DeadbandFilter:
     """
 
     def __init__(self, table: PointTable) -> None:
-        self._bands: dict[int, Deadband] = {
-            index: point.deadband for index, point in enumerate(table.points) if point.deadband is not None
-        }
+        self._bands = _bands(table)
         self._kept: dict[int, _Kept] = {}
+
+    def take(self, table: PointTable) -> None:
+        """Go by ``table``, which has the same points; the next reading of one with another deadband is kept."""
+        bands = _bands(table)
+        self._kept = {index: kept for index, kept in self._kept.items() if bands.get(index) == self._bands[index]}
+        self._bands = bands
 
     def apply(self, batch: ReadingBatch, now_s: float) -> ReadingBatch:
         """Return ``batch`` without the readings that are too little news; the same object if none is.
@@ -72,3 +76,7 @@ class DeadbandFilter:
         width = max(band.absolute, abs(last_value) * band.percent / 100)
         change = abs(value - last_value)
         return change > width or math.isnan(change)
+
+
+def _bands(table: PointTable) -> dict[int, Deadband]:
+    return {index: point.deadband for index, point in enumerate(table.points) if point.deadband is not None}

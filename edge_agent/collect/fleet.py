@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.clock import Clock
@@ -94,6 +94,17 @@ class Fleet(Mapping[DeviceId, Member]):
         """Collect from ``devices`` from now on. None of them may be here; call it within ``running``."""
         for device in devices:
             self._members[device.id] = self._begin(device)
+
+    def adjust(self, devices: Iterable[DeviceOptions]) -> None:
+        """Go on with ``devices`` in the sessions that they have; one that was given up begins anew."""
+        for options in devices:
+            member = self._members[options.id]
+            if member.task.done():
+                self._let_go(member)
+                self._members[options.id] = self._begin(options)
+            else:
+                member.supervisor.adjust(options)
+                self._members[options.id] = replace(member, options=options)
 
     async def stop(self, devices: Collection[DeviceId] | None = None) -> None:
         """Stop ``devices``, None = all, and return when their sessions are closed; what they gave is kept.

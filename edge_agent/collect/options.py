@@ -1,10 +1,14 @@
 """What the configuration says about collecting from one device."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_agent.collect.packed import Packed
 from edge_agent.driver import DeviceModel, DriverSpec, Shared
 from edge_agent.model import DeviceId, PointTable
+
+_OF_DEVICES = {"name": "", "labels": {}, "identifier": ""}
+_OF_POINTS = {"description": "", "deadband": None, "identifier": False, "semantic_id": ""}
+"""Keys that are the agent's alone: no driver goes by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,25 @@ class DeviceOptions:
     shared: tuple[Shared, ...] = ()
     files: str = ""
     found: str = field(default="", compare=False)
+
+    def goes_on_as(self, other: "DeviceOptions") -> bool:
+        """Return whether a session of this device may go on as one of ``other``: no driver sees a difference."""
+        return self._of_the_driver() == other._of_the_driver()  # noqa: SLF001 - of this class
+
+    def other_deadbands(self, other: "DeviceOptions") -> set[int]:
+        """Return the points, which are those of ``other``, that have another deadband there."""
+        pairs = zip(self.table.points, other.table.points, strict=True)
+        return {index for index, (mine, theirs) in enumerate(pairs) if mine.deadband != theirs.deadband}
+
+    def _of_the_driver(self) -> "DeviceOptions":
+        """Return this without what no driver goes by."""
+        model = self.config.unpack()
+        points = [point.model_copy(update=_OF_POINTS) for point in model.points]
+        return replace(
+            self,
+            name="",
+            config=Packed(model.model_copy(update={**_OF_DEVICES, "points": points})),
+            table=PointTable(
+                self.id, tuple(replace(point, description="", deadband=None) for point in self.table.points)
+            ),
+        )

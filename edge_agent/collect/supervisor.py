@@ -105,6 +105,12 @@ class DeviceSupervisor:
         """Which one."""
         return self._options.id
 
+    def adjust(self, options: DeviceOptions) -> None:
+        """Go on with ``options`` from the next batch on, in the session that there is (see ``goes_on_as``)."""
+        self._options = options
+        self._deadband.take(options.table)
+        self._current.table = options.table
+
     def known(self) -> dict[str, object]:
         """Return what was planned and learned, as JSON-ready data."""
         now_ns = self._clock.now_ns()

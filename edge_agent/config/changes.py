@@ -1,6 +1,6 @@
 """What another configuration changes in a running agent, and what of it cannot be changed there. Pure."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -14,11 +14,16 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Difference(Generic[K]):
-    """Of the parts of one kind: which came, went, are others now, and how many stay as they are."""
+    """Of the parts of one kind: which came, went, are others now, and how many stay as they are.
+
+    Attributes:
+        adjusted: they are others now, too, but need not stop for it.
+    """
 
     added: tuple[K, ...] = ()
     removed: tuple[K, ...] = ()
     changed: tuple[K, ...] = ()
+    adjusted: tuple[K, ...] = ()
     unchanged: int = 0
 
     @property
@@ -32,7 +37,7 @@ class Difference(Generic[K]):
         return self.added + self.changed
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.adjusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Changes:
                 "added": list(part.added),
                 "removed": list(part.removed),
                 "changed": list(part.changed),
+                "adjusted": list(part.adjusted),
                 "unchanged": part.unchanged,
             }
             for kind, part in (("devices", self.devices), ("publishers", self.publishers))
@@ -71,7 +77,15 @@ class Changes:
         return parts | {"settings": list(self.settings)}
 
 
-def compare(old: AgentOptions, new: AgentOptions) -> Changes:
+Reported = Callable[[DeviceOptions], Collection[int]]
+"""Returns which points of a device are told by itself."""
+
+
+def _all_points(device: DeviceOptions) -> Collection[int]:
+    return range(len(device.table.points))
+
+
+def compare(old: AgentOptions, new: AgentOptions, reported: Reported = _all_points) -> Changes:
     """Return what gets a running agent from ``old`` to ``new``; the order of devices and publishers is nothing."""
     settings: list[str] = []
     refused: list[str] = []
@@ -91,8 +105,28 @@ def compare(old: AgentOptions, new: AgentOptions) -> Changes:
     all_publishers = (old.identifiers is None) != (new.identifiers is None)
     publishers = difference(_by_id(old.publishers), _by_id(new.publishers), set(), all_changed=all_publishers)
     before, after = _by_id(old.devices), _by_id(new.devices)
-    devices = difference(before, after, _on_changed_lines(before, after))
+    touched = _on_changed_lines(before, after)
+    devices = difference(before, after, touched)
+    adjusted = tuple(
+        device
+        for device in devices.changed
+        if device not in touched and _may_go_on(before[device], after[device], reported)
+    )
+    changed = tuple(device for device in devices.changed if device not in adjusted)
+    devices = replace(devices, changed=changed, adjusted=adjusted)
     return Changes(devices, publishers, tuple(dict.fromkeys(settings)), tuple(dict.fromkeys(refused)))
+
+
+def _may_go_on(old: DeviceOptions, new: DeviceOptions, reported: Reported) -> bool:
+    """Return whether ``old`` is made ``new`` in its session.
+
+    What a deadband swallowed of a polled point comes with the next poll; of one that the device reports, it comes
+    with a new session only.
+    """
+    if not old.goes_on_as(new):
+        return False
+    others = old.other_deadbands(new)
+    return not others or others.isdisjoint(reported(new))
 
 
 def difference(

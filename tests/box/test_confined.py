@@ -13,7 +13,7 @@ from tests.servers.confined import allowed
 pytestmark = [pytest.mark.box, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
-CORE = ("tests/e2e/test_spine.py", "tests/e2e/test_reload.py", "tests/e2e/test_opcua_outage.py")
+CORE = tuple(f"tests/e2e/test_{name}.py" for name in ("spine", "reload", "renewal", "opcua_outage"))
 
 
 def confined(code: str) -> subprocess.CompletedProcess[str]:

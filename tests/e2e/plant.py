@@ -1,12 +1,13 @@
 """What the tests of the whole agent share: a plant of Modbus units, a broker that lasts, waiting."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.e2e.oracle import Oracle
-from tests.servers.agent import AgentProcess
+from tests.servers.agent import EDGE_AGENT, AgentProcess
 from tests.servers.mosquitto import Mosquitto, mosquitto
 from tests.servers.subscriber import Received, Subscriber, subscriber
 
@@ -42,6 +43,25 @@ def head_yaml(broker: Mosquitto) -> str:
         "    retry_max: 2s\n"
         "devices:\n"
     )
+
+
+def device(
+    name: str, port: int, unit: int, interval: str = "1s", point: str = "temperature", host: str = "127.0.0.1"
+) -> str:
+    lines = [
+        f"  - id: {name}",
+        "    driver: modbus",
+        f"    host: {host}",
+        f"    port: {port}",
+        f"    unit: {unit}",
+    ]
+    lines += [f"    interval: {interval}", "    points:", f"      - {{name: {point}, holding: 1, type: uint16}}"]
+    return "\n".join(lines) + "\n"
+
+
+def reload(one: AgentProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(EDGE_AGENT), "reload", "--socket", str(one.folder / "control.sock"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @contextmanager

@@ -4,63 +4,32 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from http.client import HTTPSConnection
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import trustme
 
 from edge_agent.cli.control import act
 from tests.e2e.oracle import Oracle
-from tests.e2e.plant import drained, head_yaml, lasting_broker, latest, settled, started, until
+from tests.e2e.plant import device, drained, head_yaml, lasting_broker, latest, reload, settled, started, until
 from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.modbus_server import libmodbus_server
-from tests.servers.modbus_tls import Plant
-from tests.servers.mosquitto import BrokerTls, Mosquitto, mosquitto
+from tests.servers.mosquitto import Mosquitto, mosquitto
 from tests.servers.subscriber import Received, subscriber
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder with a name short enough for a Unix socket."""
-    with TemporaryDirectory(prefix="ea", dir="/tmp") as name:
-        yield Path(name)
-
-
-def reload(one: AgentProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(EDGE_AGENT), "reload", "--socket", str(one.folder / "control.sock"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def connections(broker: Mosquitto, client_id: str) -> int:
     lines = broker.log.read_text().splitlines()
     return sum("New client connected" in line and f" as {client_id} (" in line for line in lines)
-
-
-def device(
-    name: str, port: int, unit: int, interval: str = "1s", point: str = "temperature", host: str = "127.0.0.1"
-) -> str:
-    lines = [
-        f"  - id: {name}",
-        "    driver: modbus",
-        f"    host: {host}",
-        f"    port: {port}",
-        f"    unit: {unit}",
-    ]
-    lines += [f"    interval: {interval}", "    points:", f"      - {{name: {point}, holding: 1, type: uint16}}"]
-    return "\n".join(lines) + "\n"
 
 
 class Tap:
@@ -145,7 +114,13 @@ def test_one_of_the_devices_changes_and_the_others_notice_nothing(folder: Path) 
             accepted = wire.accepted
             one.write(head_yaml(broker) + others + device("mill", wire.port, 9, point="speed"))
             trial = json.loads(reload(one, "--dry-run", "--json").stdout)
-            assert trial["devices"] == {"added": [], "removed": [], "changed": ["mill"], "unchanged": 5}
+            assert trial["devices"] == {
+                "added": [],
+                "removed": [],
+                "changed": ["mill"],
+                "adjusted": [],
+                "unchanged": 5,
+            }
             done = reload(one)
             assert done.returncode == 0, done.stderr
             assert "device\tmill\tchanged" in done.stdout
@@ -166,6 +141,42 @@ def test_one_of_the_devices_changes_and_the_others_notice_nothing(folder: Path) 
         oracle = Oracle()
         settled(oracle, received, one)
         assert not oracle.missing(one.state)
+
+
+def test_names_labels_and_deadbands_are_taken_up_in_the_session_that_there_is(folder: Path) -> None:
+    with lasting_broker() as (broker, received), libmodbus_server() as plc, tap(plc.port) as wire:
+        head = head_yaml(broker)
+        plain = device("mill", wire.port, 9, interval="50ms")
+        told = plain.replace("unit: 9", "unit: 9\n    name: Fräse 1\n    labels: {serial: S-77}")
+        told = told.replace("type: uint16", "type: uint16, description: of the oil")
+        banded = told.replace("type: uint16", "type: uint16, deadband: {absolute: 60000}")
+        with agent(folder, head + plain) as one:
+            until(lambda: received.on("/mill/data"), "first readings")
+            until(lambda: len(received.on("/directory")) == 1, "a directory")
+            accepted = wire.accepted
+            for text, directories in ((told, 2), (banded, 2), (told, 2)):
+                one.write(head + text)
+                done = reload(one)
+                assert done.returncode == 0, done.stderr
+                assert "device\tmill\tadjusted" in done.stdout
+                taken = one.metrics()["edge_agent_readings_total"]
+                until(lambda: one.metrics()["edge_agent_readings_total"] > taken + 5, "some rounds")  # noqa: B023
+                until(lambda: len(received.on("/directory")) == directories, "the directory")  # noqa: B023
+            assert received.on("/directory")[-1].json()["devices"]["mill"]["alt"]["serial"] == "S-77"
+            shown: dict[str, Any] = one.status()
+            assert [it["name"] for it in shown["devices"]] == ["Fräse 1"]
+            drained(one)
+            figures = one.metrics()
+            assert figures["edge_agent_connects_total"] == 1
+            assert figures["edge_agent_device_losses_total"] == 0
+            assert figures["edge_agent_readings_suppressed_total"] > 0
+            assert one.stop() == 0
+        assert wire.accepted == accepted
+        assert connections(broker, "gw-e2e") == 1
+        oracle = Oracle()
+        settled(oracle, received, one)
+        assert not oracle.missing(one.state)
+        assert not oracle.unexpected(one.state)
 
 
 def test_what_is_wrong_with_the_file_changes_nothing_and_is_told_at_its_place(folder: Path) -> None:
@@ -305,7 +316,13 @@ def test_500_devices_and_a_change_of_one_of_them(folder: Path) -> None:
             begin_s = time.monotonic()
             answer = act(one.folder / "control.sock", "reload", timeout_s=30)
             took_s = time.monotonic() - begin_s
-            assert answer["devices"] == {"added": [], "removed": [], "changed": ["m-7"], "unchanged": 499}
+            assert answer["devices"] == {
+                "added": [],
+                "removed": [],
+                "changed": ["m-7"],
+                "adjusted": [],
+                "unchanged": 499,
+            }
             until(lambda: "speed" in latest(received, "m-7"), "readings of the new point")
             seen = len(received.on("/m-499/data"))
             until(lambda: len(received.on("/m-499/data")) > seen + 3, "some rounds more")
@@ -326,152 +343,6 @@ def test_500_devices_and_a_change_of_one_of_them(folder: Path) -> None:
             if n != 7:
                 times = times_us(received.messages, f"m-{n}")
                 assert max(b - a for a, b in pairwise(times[1:])) < 1_900_000, f"m-{n} missed a turn"
-
-
-def test_a_new_password_is_taken_up_and_nothing_is_lost(folder: Path) -> None:
-    secret = folder / "secret"
-    secret.write_text("old-word")
-    secret.chmod(0o600)
-    with mosquitto(passwords={"edge": "old-word", "watcher": "w"}) as broker, libmodbus_server() as plc:
-        login = f"    username: edge\n    password: !file {secret}\ndevices:\n"
-        yaml = head_yaml(broker).replace("devices:\n", login) + device("mill", plc.port, 9, interval="50ms")
-        with (
-            subscriber(broker.port, arguments=["-u", "watcher", "-P", "w"]) as received,
-            agent(folder, yaml) as one,
-        ):
-            until(lambda: len(received.on("/data")) > 5, "first readings")
-            one.config.write_text("not: [what anybody asked for\n")  # a renewal does not look at the file
-            new = folder / "new"
-            new.write_text("new-word")
-            new.chmod(0o600)
-            new.replace(secret)
-            path = broker.directory / "passwords"
-            subprocess.run(["mosquitto_passwd", "-b", str(path), "edge", "new-word"], check=True)
-            broker.reload()
-            until(
-                lambda: one.metrics()["edge_agent_publisher_sessions_total"] == 2, "a second session", within_s=30
-            )
-            seen = len(received.on("/data"))
-            until(lambda: len(received.on("/data")) > seen + 5, "readings in the second session")
-            assert one.metrics()["edge_agent_connects_total"] == 1
-            assert one.metrics()["edge_agent_reloads_total"] == 1
-            assert '"credentials.renewed"' in (one.state / "audit" / "audit.jsonl").read_text()
-            until(lambda: one.metrics()["edge_agent_outbox_pending_rows"] <= 3, "the backlog drains")
-            assert one.stop() == 0
-            one.environment = {}
-            oracle = Oracle()
-            settled(oracle, received, one)
-            assert not oracle.missing(one.state)
-
-
-def renewed(folder: Path, authority: trustme.CA) -> None:
-    """Write another certificate and key, one after the other, as somebody does by hand."""
-    own = authority.issue_cert("edge", common_name="edge")
-    pem = b"".join(blob.bytes() for blob in own.cert_chain_pems)
-    for name, content in (("own.pem", pem), ("own.key", own.private_key_pem.bytes())):
-        new = folder / f"{name}.new"
-        new.touch(mode=0o600)
-        new.write_bytes(content)
-        new.replace(folder / name)
-
-
-def test_a_new_certificate_is_taken_up_before_the_old_one_is_revoked(folder: Path) -> None:
-    old, new = trustme.CA(), trustme.CA()
-    server = old.issue_cert("127.0.0.1")
-    old.cert_pem.write_to_path(str(folder / "server-ca.pem"))
-    clients = folder / "clients-ca.pem"
-    clients.write_bytes(old.cert_pem.bytes() + new.cert_pem.bytes())
-    server.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-    server.private_key_pem.write_to_path(str(folder / "server.key"))
-    renewed(folder, old)
-    for name in ("own.pem", "own.key"):
-        (folder / f"watcher-{name}").write_bytes((folder / name).read_bytes())
-    watcher = ["--cafile", f"{folder}/server-ca.pem", "--cert", f"{folder}/watcher-own.pem"]
-    watcher += ["--key", f"{folder}/watcher-own.key"]
-    tls = BrokerTls(clients, folder / "server.pem", folder / "server.key", wants_client=True)
-    with mosquitto(tls=tls) as broker, libmodbus_server() as plc:
-        files = f"{{ca: {folder}/server-ca.pem, certificate: {folder}/own.pem, key: {folder}/own.key}}"
-        head = (
-            head_yaml(broker).replace("mqtt://", "mqtts://").replace("devices:\n", f"    tls: {files}\ndevices:\n")
-        )
-        yaml = head + device("mill", plc.port, 9, interval="50ms")
-        with subscriber(broker.port, arguments=watcher) as received, agent(folder, yaml) as one:
-            until(lambda: len(received.on("/data")) > 5, "first readings")
-            renewed(folder, new)
-            until(lambda: sessions(one) == 2, "a second session")
-            seen = len(received.on("/data"))
-            until(lambda: len(received.on("/data")) > seen + 5, "readings in the second session")
-            assert one.metrics()["edge_agent_connects_total"] == 1
-            assert one.stop() == 0
-            oracle = Oracle()
-            settled(oracle, received, one)
-            assert not oracle.missing(one.state)
-            broker.stop()
-            clients.write_bytes(new.cert_pem.bytes())
-            broker.start()
-            one.write(yaml)
-            one.start()
-            until(lambda: sessions(one) == 1, "a session with the new certificate alone")
-        publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), *watcher, "-t", "x", "-m", "x"]
-        assert subprocess.run(publish, capture_output=True, timeout=20, check=False).returncode != 0
-
-
-def test_the_pages_take_up_a_new_token_and_certificate_in_the_connections_that_are_open(folder: Path) -> None:
-    plant = Plant.build(folder / "pki")
-    plant.issue("box", "127.0.0.1")
-    secret, old, new = plant.path("token"), "the-old-token-of-this-test", "the-new-token-of-this-test"
-    secret.write_text(old)
-    for name in ("box.key", "token"):
-        plant.path(name).chmod(0o600)
-    files = f"token: !file {secret}, tls: {{certificate: {plant.path('box.pem')}, key: {plant.path('box.key')}}}"
-    yaml = "gateway: {id: gw}\npublishers: []\ndevices: []\n"
-    one = AgentProcess(folder, yaml, ops_keys=files)
-    one.token, one.trusting = old, ssl.create_default_context(cafile=plant.path("ca.pem"))
-    with started(one), closing(HTTPSConnection(one.ops, timeout=10, context=one.trusting)) as looking:
-        looking.connect()
-        socket_before = looking.sock
-        assert (first := shown(one)) == serial(looking)
-        assert asked(looking, old) == 200
-        plant.issue("box", "127.0.0.1")
-        done = reload(one)
-        assert done.returncode == 0, done.stderr
-        assert "setting\tops.tls\tchanged" in done.stdout
-        assert shown(one) != first
-        secret.write_text(new)
-        assert one.process
-        one.process.send_signal(signal.SIGHUP)
-        until(lambda: asked(looking, old) == 401, "the old token is refused")
-        assert asked(looking, new) == 200
-        assert (looking.sock, serial(looking)) == (socket_before, first)
-        one.token = new
-        expires = one.metrics()["edge_agent_certificate_expires_timestamp_seconds"]
-        assert expires > time.time()
-        assert one.stop() == 0
-
-
-def asked(looking: HTTPSConnection, token: str) -> int:
-    looking.request("GET", "/status", headers={"Authorization": f"Bearer {token}"})
-    with looking.getresponse() as response:
-        response.read()
-        return response.status
-
-
-def serial(looking: HTTPSConnection) -> object:
-    assert isinstance(looking.sock, ssl.SSLSocket)
-    certificate = looking.sock.getpeercert()
-    assert certificate
-    return certificate["serialNumber"]
-
-
-def shown(one: AgentProcess) -> object:
-    """Return the number of the certificate that a new connection gets."""
-    with closing(HTTPSConnection(one.ops, timeout=10, context=one.trusting)) as new:
-        new.connect()
-        return serial(new)
-
-
-def sessions(one: AgentProcess) -> float:
-    return one.metrics()["edge_agent_publisher_sessions_total"]
 
 
 def test_killed_in_the_middle_of_a_reload_it_comes_back_with_the_file_and_loses_nothing(folder: Path) -> None:

@@ -55,6 +55,48 @@ def test_devices_are_compared_one_by_one(options: Read) -> None:
     assert devices.started == ("d", "c")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_adjusted"),
+    [
+        ("host: other", "host: other, name: Press", True),
+        ("host: other", "host: other, labels: {asset: A-7}", True),
+        ("host: other", "host: other, identifier: PRESS", True),
+        ("{name: x, holding: 1", "{description: oil, name: x, holding: 1", True),
+        ("{name: x, holding: 1", "{semantic_id: 0173-1, identifier: true, name: x, holding: 1", True),
+        ("{name: x, holding: 1", "{unit: bar, name: x, holding: 1", False),
+        ("{name: x, holding: 1", "{range: {low: 0, high: 9}, name: x, holding: 1", False),
+        ("{name: x, holding: 1", "{class: counter, name: x, holding: 1", False),
+        ("{name: x, holding: 1", "{description: oil, name: x, holding: 2", False),
+        ("{name: x, holding: 1", "{description: oil, name: y, holding: 1", False),
+        ("host: other", "host: other, name: Press, interval: 2s", False),
+        ("host: other", "host: other, name: Press, retry_max: 2s", False),
+    ],
+)
+def test_what_no_driver_goes_by_is_taken_up_in_the_session_that_there_is(
+    options: Read, before: str, after: str, *, is_adjusted: bool
+) -> None:
+    text = YAML.replace("{name: x, holding: 1", "{name: x, holding: 3", 2)  # those of a and b stay
+    devices = changes(options, text, text.replace(before, after)).devices
+    assert (devices.changed, devices.adjusted) == (((), ("c",)) if is_adjusted else (("c",), ()))
+    assert devices.unchanged == 2
+    assert devices.stopped == devices.started == devices.changed
+
+
+def test_another_deadband_is_taken_up_in_the_session_where_the_point_is_polled(options: Read) -> None:
+    text = YAML.replace("holding: 1", "deadband: {absolute: 1}, holding: 1")
+    before, after = options(YAML), options(text)
+    assert compare(before, after, reported=lambda _: ()).devices.adjusted == ("a", "b", "c")
+    assert compare(before, after, reported=lambda _: [0]).devices.changed == ("a", "b", "c")
+    one = options(text.replace("absolute: 1", "absolute: 2", 1))
+    assert compare(after, one, reported=lambda _: [7]).devices.adjusted == ("a",)
+
+
+def test_a_device_on_a_line_that_is_set_up_in_another_way_is_not_only_adjusted(options: Read) -> None:
+    serial = YAML.replace("host: plc", "transport: rtu, serial: {port: /dev/ttyS9, baud_rate: 9600}")
+    after = serial.replace("9600", "19200").replace("unit: 2", "unit: 2, name: Press")
+    assert changes(options, serial, after).devices.changed == ("a", "b")
+
+
 def test_a_change_of_points_is_one_of_the_device_alone(options: Read) -> None:
     found = changes(options, YAML, YAML.replace("unit: 2, points: [{name: x", "unit: 2, points: [{name: y"))
     assert found.devices.changed == ("b",)

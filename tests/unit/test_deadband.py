@@ -79,3 +79,15 @@ def test_what_is_kept_has_its_own_times() -> None:
         array("q", [10, 20, 40]),
         array("q", [1, 2, 4]),
     )
+
+
+def test_the_first_reading_after_another_deadband_is_kept_and_those_of_other_points_are_compared_as_before() -> (
+    None
+):
+    deadband = DeadbandFilter(table(Deadband(absolute=1), Deadband(absolute=1), None, Deadband(absolute=1)))
+    assert kept(deadband, 1.0, 2.0, 3.0, 4.0) == [1.0, 2.0, 3.0, 4.0]
+    deadband.take(table(Deadband(absolute=1), Deadband(absolute=9), Deadband(absolute=9), None))
+    assert kept(deadband, 1.5, 2.5, 3.5, 4.5) == [2.5, 3.5, 4.5]
+    assert kept(deadband, 2.5, 3.5, 4.5, 5.5) == [2.5, 5.5]
+    deadband.take(table(None, None, None, None))
+    assert kept(deadband, 2.5, 3.5, 4.5, 5.5) == [2.5, 3.5, 4.5, 5.5]

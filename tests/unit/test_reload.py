@@ -2,11 +2,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_agent.app import Agent
 from edge_agent.config import load
+from edge_agent.model import DeviceId
 from edge_agent.registry import Registry
 from edge_agent.reload import Reloader
 from edge_agent.testing.eventually import eventually
@@ -93,6 +95,57 @@ async def test_a_device_whose_files_cannot_be_used_is_not_taken_up(
         put_pair(tmp_path, certificate_key=2, key=2)
         put(path, text.replace("trusted: own.key", "trusted: own.pem"))
         assert (await reloader._act({"dry_run": True}))["ok"] is True  # type: ignore[index]
+
+
+OPC_UA_DEVICE = "{id: d, driver: opcua, url: opc.tcp://127.0.0.1:1, points: [{name: p, node: i=1}]}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "how"),
+    [
+        ("id: d", "id: d, name: Lathe", "adjusted"),
+        ("name: p", "name: p, description: oil", "adjusted"),
+        ("name: p", "name: p, deadband: {absolute: 1}", "changed"),
+        ("name: p", "name: p, mode: poll, deadband: {absolute: 1}", "changed"),
+    ],
+)
+async def test_what_the_deadband_swallowed_of_a_point_that_is_reported_takes_a_new_session(
+    path: Path, before: str, after: str, how: str
+) -> None:
+    text = YAML.replace("devices: []", f"devices: [{OPC_UA_DEVICE}]")
+    put(path, text)
+    async with reloading(path) as reloader:
+        put(path, text.replace(before, after))
+        answer: Any = await reloader._act({"dry_run": True})
+        assert answer["devices"] == {"added": [], "removed": [], "changed": [], "adjusted": [], "unchanged": 0} | {
+            how: ["d"]
+        }
+    text = text.replace("name: p", "name: p, mode: poll")
+    put(path, text)
+    async with reloading(path) as reloader:
+        put(path, text.replace("mode: poll", "mode: poll, deadband: {absolute: 1}"))
+        answer = await reloader._act({"dry_run": True})
+        assert answer["devices"]["adjusted"] == ["d"]
+
+
+async def test_a_device_that_is_adjusted_keeps_its_task_and_begins_anew_where_it_was_given_up(path: Path) -> None:
+    text = YAML.replace("devices: []", f"devices: [{OPC_UA_DEVICE}]")
+    put(path, text)
+    async with reloading(path) as reloader:
+        await reloader._agent.ready.wait()
+        fleet = reloader._agent._fleet
+        assert fleet is not None
+        device = DeviceId("d")
+        task = fleet[device].task
+        for name, is_same in (("Lathe", True), ("Mill", False)):
+            put(path, text.replace("id: d", f"id: d, name: {name}"))
+            answer: Any = await reloader._act({})
+            assert (answer["result"], answer["devices"]["adjusted"]) == ("applied", ["d"])
+            assert fleet[device].options.name == name
+            assert (fleet[device].task is task) is is_same
+            assert not fleet[device].task.done()
+            task.cancel()
+            await eventually(task.done)
 
 
 def put(path: Path, text: str) -> None:

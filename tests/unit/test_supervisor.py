@@ -9,7 +9,7 @@ import pytest
 from edge_agent.current import DevicePhase
 from edge_agent.driver import Context, Emit, Request
 from edge_agent.errors import DeviceUnavailableError, ExchangeError, OutboxFullError, PointRejectedError
-from edge_agent.model import Column, PointTable, Quality, ReadingBatch
+from edge_agent.model import Column, Deadband, Point, PointName, PointTable, Quality, ReadingBatch
 from edge_agent.testing.eventually import eventually
 from tests.servers.supervised import DEVICE, AskedFor, Bench, Plant, Refusing
 
@@ -235,6 +235,24 @@ async def test_reported_and_polled_points_come_through_one_session() -> None:
         assert bench.plant.reads == [[0, 1]] * 3
     assert bench.plant.connects == 1
     assert bench.plant.closes == 1
+
+
+async def test_a_table_with_the_same_points_is_taken_up_in_the_session_at_the_next_batch() -> None:
+    bench = Bench(Plant())
+    wide = Deadband(absolute=9)
+    tables = [
+        PointTable(DEVICE, tuple(Point(PointName(name), description=text, deadband=wide) for name in "abc"))
+        for text in ("", "oil")
+    ]
+    async with bench.running():
+        for bench.table in tables:
+            bench.supervisor.adjust(replace(bench.supervisor._options, table=bench.table))
+            assert bench.current.table is bench.table
+            assert bench.current.latest(1).value == 7
+            before = len(bench.kept)
+            await bench.clock.advance(5)
+            assert len(bench.kept) == before + (bench.table is tables[0])  # the first value after, and no repeats
+    assert bench.plant.connects == 1
 
 
 async def test_a_driver_that_crashes_five_times_within_an_hour_is_given_up(
