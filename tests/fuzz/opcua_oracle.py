@@ -232,16 +232,20 @@ def _has(content: Any, kind: Any) -> bool:
     if isinstance(content, list):
         return any(_has(one, kind) for one in content)
     if isinstance(content, ua.Variant):
-        return _has(content.Value, content.VariantType)
+        return _has(_inside(content), content.VariantType)
     return kind in NEVER or kind.value in RESERVED
+
+
+def _inside(variant: Any) -> Any:
+    """Return what a Variant holds: a null array has no elements, whatever they would be."""
+    return [] if variant.is_array and variant.Value is None else variant.Value
 
 
 def plain(kind: Any, content: Any) -> Any:
     if isinstance(content, list):
         return [plain(kind, one) for one in content]
     if isinstance(content, ua.Variant):
-        inside = [] if content.is_array and content.Value is None else content.Value
-        return plain(content.VariantType, inside)
+        return plain(content.VariantType, _inside(content))
     if content is None or kind == Kind.Null:
         return None
     if kind in TYPES:
