@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_agent.config import AgentOptions, load
 from edge_agent.config.changes import Changes, compare
+from edge_agent.driver import Shared
 from edge_agent.registry import Registry
 
 YAML = """\
@@ -91,10 +93,17 @@ def test_another_deadband_is_taken_up_in_the_session_where_the_point_is_polled(o
     assert compare(after, one, reported=lambda _: [7]).devices.adjusted == ("a",)
 
 
-def test_a_device_on_a_line_that_is_set_up_in_another_way_is_not_only_adjusted(options: Read) -> None:
-    serial = YAML.replace("host: plc", "transport: rtu, serial: {port: /dev/ttyS9, baud_rate: 9600}")
-    after = serial.replace("9600", "19200").replace("unit: 2", "unit: 2, name: Press")
-    assert changes(options, serial, after).devices.changed == ("a", "b")
+def test_a_device_on_a_line_that_another_one_sets_up_otherwise_is_not_only_adjusted(options: Read) -> None:
+    def on_a_line(text: str, rate: str) -> AgentOptions:
+        read = options(text)
+        a, b, c = read.devices
+        first = replace(a, shared=(Shared("line", {"rate": rate}),))
+        return replace(read, devices=(first, replace(b, shared=(Shared("line", {}),)), c))
+
+    named = YAML.replace("id: b", "id: b, name: Press")
+    assert compare(on_a_line(YAML, "1"), on_a_line(named, "1")).devices.adjusted == ("b",)
+    found = compare(on_a_line(YAML, "1"), on_a_line(named, "2")).devices
+    assert (found.changed, found.adjusted) == (("a", "b"), ())
 
 
 def test_a_change_of_points_is_one_of_the_device_alone(options: Read) -> None:
