@@ -11,15 +11,19 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import msgspec
+
 from edge_agent.errors import EdgeAgentError
 
 SCHEMA = "edge.backup/1"
 MAX_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 2 * MAX_BYTES  # with the manifest, as written and unpacked
 _MAGIC = b"edge.backup/1 sealed\n"
 _SALT_BYTES, _NONCE_BYTES = 16, 12
 # RFC 7914 §2: 32 MiB of memory and a quarter of a second on a small box for each guess.
@@ -61,6 +65,33 @@ class Backup:
     about: Mapping[str, str]
     elsewhere: tuple[str, ...]
     items: tuple[tuple[Item, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    about: dict[str, str]
+    elsewhere: list[str]
+    files: list[Item]
+
+
+_NEEDED = frozenset({"gateway", "created", "state"})
+_NO_BACKUP = (
+    OSError,
+    EOFError,
+    zlib.error,
+    tarfile.TarError,
+    msgspec.MsgspecError,
+    RecursionError,
+    UnicodeError,
+    ValueError,
+    KeyError,
+)
+"""What gzip, tar and JSON raise at what is damaged or hostile."""
 
 
 def digest(content: bytes) -> str:
@@ -108,24 +139,24 @@ def unpack(content: bytes, passphrase: str | None) -> Backup:
     plain = _unseal(content, passphrase or "") if is_sealed(content) else content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(plain)) as packed:
-            raw = packed.read(2 * MAX_BYTES)
+            raw = packed.read(MAX_FILE_BYTES)
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
-            manifest = json.loads(_get(tar, "manifest.json"))
-            if manifest["schema"] != SCHEMA:
-                raise BackupError(f"a backup of another release: {manifest['schema']!r}, this one reads {SCHEMA}")
-            items = []
-            for number, one in enumerate(manifest["files"]):
-                item = Item(**one)
-                _check_path(item.path)
-                items.append((item, _get(tar, f"files/{number}")))
-        about = {key: str(value) for key, value in manifest["about"].items()}
-        elsewhere = tuple(str(each) for each in manifest["elsewhere"])
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            written = _get(tar, "manifest.json")
+            release = msgspec.json.decode(written, type=_Release).schema
+            if release != SCHEMA:
+                raise BackupError(f"a backup of another release: {release!r}, this one reads {SCHEMA}")
+            manifest = msgspec.json.decode(written, type=_Manifest)
+            if missing := _NEEDED - manifest.about.keys():
+                raise KeyError(*missing)
+            for path in (manifest.about["state"], *(item.path for item in manifest.files)):
+                _check_path(path)
+            items = [(item, _get(tar, f"files/{number}")) for number, item in enumerate(manifest.files)]
+    except _NO_BACKUP as exc:
         raise BackupError("this is no backup of edge-agent, or it is damaged") from exc
     for item, held in items:
         if digest(held) != item.sha256:
             raise BackupError(f"the backup is damaged: {item.path} is not what was saved")
-    return Backup(about, elsewhere, tuple(items))
+    return Backup(manifest.about, tuple(manifest.elsewhere), tuple(items))
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -135,7 +166,9 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _get(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
+    member = tar.getmember(name)
+    # Not what leads elsewhere, nor what says that it is larger than the archive.
+    file = tar.extractfile(member) if member.isreg() and not member.issparse() else None
     if file is None:
         raise KeyError(name)
     return file.read()
@@ -143,7 +176,7 @@ def _get(tar: tarfile.TarFile, name: str) -> bytes:
 
 def _check_path(path: str) -> None:
     pure = PurePosixPath(path)
-    if not pure.is_absolute() or ".." in pure.parts or str(pure) != path or "\0" in path:
+    if pure.root != "/" or len(pure.parts) == 1 or ".." in pure.parts or str(pure) != path or "\0" in path:
         raise BackupError(f"{path!r} is no place for a file")
 
 

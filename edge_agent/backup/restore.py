@@ -52,21 +52,22 @@ def plan(backup: Backup, root: Path) -> Plan:
     Raises:
         BackupError: a place cannot be looked at.
     """
-    state = _below(root, backup.about.get("state", ""))
-    has_audit = any((state / AUDIT_FOLDER).glob("*.jsonl"))
-    steps = []
-    for item, content in backup.items:
-        place = _below(root, item.path)
-        try:
+    state = _below(root, backup.about["state"])
+    place, steps = state, []
+    try:
+        has_audit = any((state / AUDIT_FOLDER).glob("*.jsonl"))
+        for item, content in backup.items:
+            place = _below(root, item.path)
             if place.is_relative_to(state / AUDIT_FOLDER) and has_audit:
                 fate = Fate.KEPT  # two chains cannot become one
             elif not place.exists():
                 fate = Fate.NEW
             else:
                 fate = Fate.SAME if digest(place.read_bytes()) == item.sha256 else Fate.REPLACED
-        except OSError as exc:
-            raise BackupError(f"{place} cannot be read: {exc.strerror}; use sudo") from exc
-        steps.append(Step(item, content, place, fate))
+            steps.append(Step(item, content, place, fate))
+    except OSError as exc:
+        remedy = "; use sudo" if isinstance(exc, PermissionError) else ""
+        raise BackupError(f"{place} cannot be read: {exc.strerror}{remedy}") from exc
     return Plan(state, tuple(steps))
 
 
@@ -125,9 +126,9 @@ def _owner(item: Item, state: Path | None) -> tuple[int, int]:
         found = state.stat()
         return found.st_uid, found.st_gid
     uid = gid = 0
-    with suppress(KeyError):
+    with suppress(KeyError, ValueError):
         uid = pwd.getpwnam(item.owner).pw_uid
-    with suppress(KeyError):
+    with suppress(KeyError, ValueError):
         gid = grp.getgrnam(item.group).gr_gid
     return uid, gid
 

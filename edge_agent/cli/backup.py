@@ -7,14 +7,16 @@ from pathlib import Path
 import typer
 
 from edge_agent.audit.log import FOLDER_NAME as AUDIT_FOLDER
-from edge_agent.backup.archive import Backup, BackupError, digest, is_sealed, pack, unpack
+from edge_agent.backup.archive import MAX_FILE_BYTES, Backup, BackupError, digest, is_sealed, pack, unpack
 from edge_agent.backup.collect import collect
 from edge_agent.backup.restore import Fate, Plan, carry_out, plan
 from edge_agent.cli import table
 from edge_agent.cli.audit import recorded
-from edge_agent.cli.wording import counted
+from edge_agent.cli.wording import counted, size
 from edge_agent.clock import SystemClock
 from edge_agent.registry import Registry
+
+_MAX_PASSPHRASE_BYTES = 64 * 1024
 
 
 def back_up(config: Path, file: Path, *, encrypts: bool, passphrase_file: Path | None, as_json: bool) -> None:
@@ -47,15 +49,12 @@ def put_back(
         BackupError: it is no sound backup, or there are other files and ``forces`` is not set.
         OutboxError: the agent runs.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as exc:
-        raise BackupError(f"{file}: {exc.strerror}") from exc
+    content = _read(file, MAX_FILE_BYTES)
     passphrase = _passphrase(passphrase_file, confirms=False) if is_sealed(content) else None
     backup = unpack(content, passphrase)
     doing = plan(backup, root)
     if not as_json:
-        typer.echo(f"gateway {backup.about['gateway']}, saved {backup.about['created']}")
+        table.note(f"gateway {backup.about['gateway']}, saved {backup.about['created']}")
         table.show(("file", "becomes"), ((step.place, step.fate.value) for step in doing.steps))
     if not dry_run:
         if doing.replaced and not forces:
@@ -94,19 +93,30 @@ def _as_json(backup: Backup, content: bytes) -> dict[str, object]:
 
 def _tell_elsewhere(backup: Backup) -> None:
     for what in backup.elsewhere:
-        typer.echo(f"warning: not in the backup: {what}", err=True)
+        table.note(f"warning: not in the backup: {what}", is_error=True)
 
 
 def _passphrase(file: Path | None, *, confirms: bool) -> str:
     if file is None:
         return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirms, err=True))
     try:
-        text = file.read_text("utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise BackupError(f"{file} cannot be read: {exc}") from exc
+        text = _read(file, _MAX_PASSPHRASE_BYTES).decode().removesuffix("\n")
+    except UnicodeDecodeError as exc:
+        raise BackupError(f"{file} is not text in UTF-8") from exc
     if not text:
         raise BackupError(f"{file} is empty")
     return text
+
+
+def _read(file: Path, most_bytes: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(most_bytes + 1)
+    except OSError as exc:
+        raise BackupError(f"{file}: {exc.strerror}") from exc
+    if len(content) > most_bytes:
+        raise BackupError(f"{file} is larger than {size(most_bytes)}: is it another file?")
+    return content
 
 
 def _write_new(file: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """The file of a backup: what went in comes out, and nothing else is taken for one."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import pytest
 
 from edge_agent.backup.archive import Backup, BackupError, Item, digest, is_sealed, pack, unpack
 from edge_agent.backup.restore import Fate, carry_out, plan
+from edge_agent.cli.backup import put_back
 from edge_agent.errors import OutboxError
 from edge_agent.outbox.directory import DirectoryLock
 
@@ -66,18 +68,30 @@ def test_half_a_backup_is_none(length: int, passphrase: str | None) -> None:
         unpack(pack(BACKUP, passphrase)[:length], passphrase)
 
 
-def made(files: list[Any], contents: dict[str, bytes], schema: str = "edge.backup/1") -> bytes:
+def made(
+    files: list[Any],
+    contents: dict[str, bytes],
+    schema: str = "edge.backup/1",
+    about: dict[str, Any] = ABOUT,
+    special: dict[str, Any] | None = None,
+) -> bytes:
+    """Return an archive as somebody else may write it; ``special``: what is set in the header of ``files/0``."""
     stream = io.BytesIO()
-    manifest = {"schema": schema, "about": ABOUT, "elsewhere": [], "files": files}
+    manifest = {"schema": schema, "about": about, "elsewhere": [], "files": files}
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for name, content in ({"manifest.json": json.dumps(manifest).encode()} | contents).items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
+            if name == "files/0":
+                for key, value in (special or {}).items():
+                    setattr(member, key, value)
             tar.addfile(member, io.BytesIO(content))
     return gzip.compress(stream.getvalue())
 
 
-@pytest.mark.parametrize("path", ["etc/passwd", "/a/../etc/passwd", "", "/a//b", "/a/.", "../x", "/a\0b"])
+@pytest.mark.parametrize(
+    "path", ["etc/passwd", "/a/../etc/passwd", "", "/a//b", "/a/.", "../x", "/a\0b", "/", "//a"]
+)
 def test_a_place_that_is_none_is_refused(path: str) -> None:
     file = {"path": path, "mode": 0o600, "owner": "", "group": "", "sha256": digest(b"x")}
     with pytest.raises(BackupError, match="is no place for a file"):
@@ -104,6 +118,80 @@ def test_what_a_hostile_archive_holds_besides_is_not_looked_at() -> None:
 def test_what_does_not_fit_is_refused(files: list[Any], schema: str, message: str) -> None:
     with pytest.raises(BackupError, match=message):
         unpack(made(files, {"files/0": b"x"}, schema), None)
+
+
+A_FILE = {"path": "/a", "mode": 0o600, "owner": "", "group": "", "sha256": digest(b"x")}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mode": "rw"}, {"mode": 1.5}, {"owner": None}, {"path": "/\ud800"}, {"sha256": 1}]
+)
+def test_a_file_that_is_described_wrongly_is_refused_before_any_is_written(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BackupError, match="no backup of edge-agent"):
+        unpack(made([A_FILE, A_FILE | wrong], {"files/0": b"x", "files/1": b"x"}), None)
+
+
+@pytest.mark.parametrize("state", ["/../../../elsewhere", "//elsewhere", "elsewhere", "", "/a\0b"])
+def test_a_state_directory_elsewhere_is_refused(state: str) -> None:
+    with pytest.raises(BackupError, match="is no place for a file"):
+        unpack(made([], {}, about=ABOUT | {"state": state}), None)
+
+
+@pytest.mark.parametrize("about", [{}, ABOUT | {"state": None}, ABOUT | {"gateway": ["gw"]}])
+def test_a_backup_of_nothing_known_is_refused(about: dict[str, Any]) -> None:
+    with pytest.raises(BackupError, match="no backup of edge-agent"):
+        unpack(made([], {}, about=about), None)
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        {"type": tarfile.SYMTYPE, "linkname": "0", "size": 0},  # to itself
+        {"type": tarfile.LNKTYPE, "linkname": "manifest.json", "size": 0},
+        {"type": tarfile.FIFOTYPE, "size": 0},
+        {
+            "pax_headers": {
+                "GNU.sparse.map": f"{10**12},0",
+                "GNU.sparse.size": str(10**12),
+                "GNU.sparse.numblocks": "1",
+            }
+        },  # a terabyte of zeros
+    ],
+)
+def test_what_is_not_a_plain_file_is_refused(special: dict[str, Any]) -> None:
+    with pytest.raises(BackupError, match="no backup of edge-agent"):
+        unpack(made([A_FILE], {"files/0": b"x"}, special=special), None)
+
+
+def test_a_changed_byte_anywhere_is_found_or_changes_nothing() -> None:
+    content = bytearray(pack(BACKUP, None))
+    for at in range(0, len(content), 3):
+        content[at] ^= 0xFF
+        with contextlib.suppress(BackupError):
+            assert unpack(bytes(content), None) == BACKUP
+        content[at] ^= 0xFF
+
+
+def test_a_manifest_of_any_depth_is_refused() -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = 200_000
+        tar.addfile(member, io.BytesIO(b'{"a":' + b"[" * 200_000))
+    with pytest.raises(BackupError, match="no backup of edge-agent"):
+        unpack(gzip.compress(stream.getvalue()), None)
+
+
+def test_an_owner_that_is_no_name_is_whoever_restores(tmp_path: Path) -> None:
+    content = made([A_FILE | {"owner": "a\0b", "group": "a\0b"}], {"files/0": b"x"})
+    carry_out(plan(unpack(content, None), tmp_path))
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    about = ABOUT | {"state": "/" + "x" * 300}
+    with pytest.raises(BackupError, match=r"cannot be read: File name too long$"):
+        plan(unpack(made([], {}, about=about), None), tmp_path)
 
 
 def test_files_are_put_where_they_were_with_their_modes(tmp_path: Path) -> None:
@@ -144,3 +232,25 @@ def test_while_the_agent_runs_nothing_is_put_back(tmp_path: Path) -> None:
     finally:
         lock.release()
     assert not (tmp_path / "etc").exists()
+
+
+def put(file: Path, root: Path, passphrase_file: Path | None = None) -> None:
+    put_back(file, root=root, passphrase_file=passphrase_file, forces=False, dry_run=True, as_json=False)
+
+
+def test_a_file_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="/dev/zero is larger than 128 MiB"):
+        put(Path("/dev/zero"), tmp_path)
+    sealed = tmp_path / "box.backup"
+    sealed.write_bytes(pack(BACKUP, PASSPHRASE))
+    with pytest.raises(BackupError, match="/dev/zero is larger than 64 KiB"):
+        put(sealed, tmp_path, Path("/dev/zero"))
+
+
+def test_what_a_backup_says_of_itself_does_not_command_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "box.backup"
+    file.write_bytes(pack(Backup(ABOUT | {"gateway": "\x1b]0;gw\x07"}, (), ()), None))
+    put(file, tmp_path)
+    assert "\x1b" not in capsys.readouterr().out
