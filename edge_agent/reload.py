@@ -226,7 +226,8 @@ def _prepare(source: Source | None, path: Path, running: AgentOptions) -> tuple[
 
 
 def _prepared(source: Source | None, path: Path, running: AgentOptions) -> tuple[AgentOptions, Changes]:
-    options = load_source(read(path) if source is None else source, Registry())
+    # Of a text that runs, a device without its files fails by itself; of what is built anew they are opened below.
+    options = load_source(source or read(path), Registry(), needs_device_files=source is None)
     changes = compare(running, options, _reported)
     problems: list[object] = []
     started = {*changes.devices.started}

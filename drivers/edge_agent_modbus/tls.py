@@ -79,7 +79,9 @@ def load_context(settings: TlsModel, *, checks_name: bool) -> ssl.SSLContext:
         try:
             path.read_bytes()
         except OSError as exc:
-            raise DeviceUnavailableError(f"cannot read {path}: {exc.strerror}") from exc
+            raise DeviceUnavailableError(
+                f"cannot read {path}: {exc.strerror}; see that it is there and that the agent's user may read it"
+            ) from exc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = checks_name

@@ -19,6 +19,7 @@ _UNREADABLE = (
     x509.UnsupportedGeneralNameType,
     TypeError,
 )  # and ValueError
+_UNREAD = "see that it is there and that the agent's user may read it"
 MAX_CHAIN = 5
 MAX_SHOWN = 200  # characters of a name
 MAX_FILE_BYTES = 2**20  # a bundle of authorities may be long; a certificate is not
@@ -185,7 +186,7 @@ def content_of(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
-        raise DeviceUnavailableError(f"cannot read {path}: {exc.strerror}") from exc
+        raise DeviceUnavailableError(f"cannot read {path}: {exc.strerror}; {_UNREAD}") from exc
     if len(content) > MAX_FILE_BYTES:
         raise DeviceUnavailableError(f"{path} is longer than {MAX_FILE_BYTES} bytes: that is not a certificate")
     return content

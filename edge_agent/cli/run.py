@@ -40,7 +40,7 @@ def run_agent(config: Path, *, may_use_last_good: bool = False) -> ExitCode:
     """
     problem = ""
     try:
-        options = load(config, Registry())
+        options = load(config, Registry(), needs_device_files=False)
     except (ConfigError, DriverLoadError) as exc:
         if not may_use_last_good:
             raise
@@ -70,7 +70,8 @@ def _last_good(config: Path) -> AgentOptions:
     Raises:
         EdgeAgentError: there is none, or it is no good any more either.
     """
-    return load_source(last_good.read(state_directory(config)).source, Registry())
+    source = last_good.read(state_directory(config)).source
+    return load_source(source, Registry(), needs_device_files=False)
 
 
 def _first_problem(error: EdgeAgentError) -> str:

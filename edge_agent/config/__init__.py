@@ -24,25 +24,31 @@ __all__ = [
 ]
 
 
-def load(path: Path, registry: Registry) -> AgentOptions:
+def load(path: Path, registry: Registry, *, needs_device_files: bool = True) -> AgentOptions:
     """Read, check and build the configuration.
 
     Secrets are resolved here; the outbox's and the control socket's default places come from the environment.
+
+    Args:
+        path: the YAML file.
+        registry: of the drivers.
+        needs_device_files: whether a certificate or key of a device that cannot be read is a problem. An agent
+            that runs takes it for that device's failure.
 
     Raises:
         ConfigError: with every problem that was found, in order of place; a driver that cannot be loaded is one
             of them.
     """
-    return load_source(read(path), registry)
+    return load_source(read(path), registry, needs_device_files=needs_device_files)
 
 
-def load_source(source: Source, registry: Registry) -> AgentOptions:
+def load_source(source: Source, registry: Registry, *, needs_device_files: bool = True) -> AgentOptions:
     """As ``load``, for a text that was read before.
 
     Raises:
         ConfigError: as ``load``.
     """
-    return build(source, parse_source(source), registry)
+    return build(source, parse_source(source), registry, needs_device_files=needs_device_files)
 
 
 def load_local(path: Path, registry: Registry) -> LocalOptions:

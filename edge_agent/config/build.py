@@ -13,7 +13,7 @@ from edge_agent.config.identities import identifier_options
 from edge_agent.config.node import Document
 from edge_agent.config.options import AgentOptions, LocalOptions
 from edge_agent.config.parts import Parts, take_apart
-from edge_agent.config.present import check_files
+from edge_agent.config.present import check_device_files, check_files
 from edge_agent.config.referenced import content_digest, files_at, paths_in
 from edge_agent.config.schema import (
     GatewayModel,
@@ -33,13 +33,16 @@ from edge_agent.publish.options import MqttOptions, ReplayOptions, TlsOptions, T
 from edge_agent.registry import Registry
 
 
-def build(source: Source, document: Document, registry: Registry) -> AgentOptions:
-    """Return the options that ``document`` asks for.
+def build(
+    source: Source, document: Document, registry: Registry, *, needs_device_files: bool = True
+) -> AgentOptions:
+    """Return the options that ``document`` asks for; the files that devices name may be missing if not needed.
 
     Raises:
         ConfigError: with every problem of the document, in order of place.
     """
-    parts, gateway, outbox, ops = _checked(source, document, registry, (check, check_files))
+    checks = (check, check_files, check_device_files) if needs_device_files else (check, check_files)
+    parts, gateway, outbox, ops = _checked(source, document, registry, checks)
     directory = parts.directory
     return AgentOptions(
         source=source.path,

@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from tests.servers.agent import EDGE_AGENT, AgentProcess, agent
 from tests.servers.listeners import Listener, listeners
+from tests.servers.opcua.reading import points
+from tests.servers.opcua.site import OWN, SHOWN
+from tests.servers.opcua_server import opcua_server
 from tests.servers.ports import free_port
 
 CANARY = "canary-7f3a9c"
@@ -156,6 +160,52 @@ def test_a_bad_configuration_ends_with_78_before_anything_is_made(folder: Path, 
     assert result.returncode == 78
     assert re.match(rf"{re.escape(str(one.config))}:\d+:\d+: devices\[0\]\.points\[0\]", result.stderr)
     assert not one.state.exists()
+
+
+FILES_MISSING = """\
+gateway: {{id: gw-01}}
+publishers: []
+devices:
+  - {{id: plain, driver: opcua, url: "{url}", points: [{{name: feed, node: "{node}"}}]}}
+  - id: secure
+    driver: opcua
+    url: "{url}"
+    retry_max: 1s
+    security_policy: Basic256Sha256
+    certificate: own.pem
+    private_key: own.key
+    trusted: server.pem
+    points: [{{name: feed, node: "{node}"}}]
+"""
+
+
+@pytest.mark.slow
+def test_a_device_whose_files_are_missing_at_start_stops_nobody_and_heals_when_they_come(folder: Path) -> None:
+    certificate, key = SHOWN.write(folder / "server", "server")
+    shown: dict[str, Any] = {"security": True, "certificate": str(certificate), "key": str(key)}
+    with opcua_server([OWN.der], **shown) as server:
+        yaml = FILES_MISSING.format(url=server.url, node=points(["Feed"])[0]["node"])
+        with agent(folder, yaml) as running:
+
+            def devices(key: str) -> dict[str, object]:
+                found: Any = running.status()["devices"]
+                return {it["id"]: it[key] for it in found}
+
+            until(lambda: devices("phase") == {"plain": "online", "secure": "offline"}, "one is online", 30)
+            assert devices("reason")["secure"] == (
+                f"cannot read {folder}/own.pem: No such file or directory; "
+                "see that it is there and that the agent's user may read it"
+            )
+            checked = edge_agent("check", running.config)
+            assert checked.returncode == 78
+            missing = [folder / one for one in ("own.pem", "own.key", "server.pem")]
+            for file, line in zip(missing, checked.stderr.splitlines(), strict=True):
+                assert re.match(rf"{re.escape(str(running.config))}:\d+:\d+: devices\[1\]", line)
+                assert line.endswith(f"{file} does not exist")
+            SHOWN.write(folder, "server")
+            _, own_key = OWN.write(folder, "own")
+            own_key.chmod(0o600)
+            until(lambda: devices("phase") == {"plain": "online", "secure": "online"}, "both are online", 30)
 
 
 @pytest.mark.slow

@@ -62,6 +62,30 @@ def test_a_file_that_is_not_there_is_told_at_its_place(folder: Path, device: str
     ]
 
 
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [
+        (MODBUS % "ca: trusted, certificate: own.pem, key: own.key", "tls.ca"),
+        (OPC_UA % "certificate: trusted, private_key: own.key", "certificate"),
+        (OPC_UA % "certificate: own.pem, private_key: trusted", "private_key"),
+        (OPC_UA % "user_certificate: trusted, user_private_key: own.key", "user_certificate"),
+    ],
+)
+def test_a_folder_is_no_certificate_and_no_key(folder: Path, device: str, key: str) -> None:
+    (found,) = problems(folder, device)
+    assert found.endswith(f" devices[0].{key}: {folder / 'trusted'} is not a file")
+
+
+def test_an_agent_starts_without_the_files_of_a_device_but_not_with_a_wrong_key(folder: Path) -> None:
+    path = folder / "agent.yaml"
+    path.write_text(f"{HEAD}devices:\n  - {OPC_UA % 'certificate: no.pem, private_key: trusted'}\n")
+    (device,) = load(path, Registry(), needs_device_files=False).devices
+    assert device.id == "a"
+    path.write_text(f"{HEAD}devices:\n  - {OPC_UA % 'certificat: no.pem'}\n")
+    with pytest.raises(ConfigError):
+        load(path, Registry(), needs_device_files=False)
+
+
 @contextmanager
 def somebody_else() -> Iterator[None]:
     """Have no right to what is for its owner alone, also where root runs the tests."""

@@ -10,7 +10,7 @@ from edge_agent.app import Agent
 from edge_agent.config import load
 from edge_agent.model import DeviceId
 from edge_agent.registry import Registry
-from edge_agent.reload import Reloader
+from edge_agent.reload import Reloader, _Request
 from edge_agent.testing.eventually import eventually
 from tests.servers.opcua.certificates import make_certificate
 
@@ -53,7 +53,7 @@ async def test_signals_that_come_together_are_one_reload_and_a_trial_that_waits_
 
 @asynccontextmanager
 async def reloading(path: Path) -> AsyncIterator[Reloader]:
-    agent = Agent(await asyncio.to_thread(load, path, Registry()))
+    agent = Agent(await asyncio.to_thread(load, path, Registry(), needs_device_files=False))
     reloader = Reloader(agent, path)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(agent.run()), group.create_task(reloader.run())]
@@ -95,6 +95,23 @@ async def test_a_device_whose_files_cannot_be_used_is_not_taken_up(
         put_pair(tmp_path, certificate_key=2, key=2)
         put(path, text.replace("trusted: own.key", "trusted: own.pem"))
         assert (await reloader._act({"dry_run": True}))["ok"] is True  # type: ignore[index]
+
+
+async def test_a_device_without_its_files_is_in_the_way_of_a_reload_but_not_of_what_is_renewed(
+    path: Path, tmp_path: Path
+) -> None:
+    own = "certificate: own.pem, private_key: own.key"
+    devices = [f"{{id: {one}, {OPC_UA}, {own.replace('own', one)}, {POINTS['opcua']}}}" for one in ("own", "no")]
+    put(path, YAML.replace("devices: []", f"devices: [{', '.join(devices)}]"))
+    async with reloading(path) as reloader:
+        await reloader._agent.ready.wait()
+        put_pair(tmp_path, certificate_key=1, key=1)
+        renewed: Any = await reloader._carry_out(_Request(is_renewal=True))
+        assert (renewed["result"], renewed["devices"]["changed"]) == ("applied", ["own"])
+        asked: Any = await reloader._act({})
+        assert [one["message"] for one in asked["problems"]] == [
+            f"{tmp_path / name} does not exist" for name in ("no.pem", "no.key")
+        ]
 
 
 OPC_UA_DEVICE = "{id: d, driver: opcua, url: opc.tcp://127.0.0.1:1, points: [{name: p, node: i=1}]}"
