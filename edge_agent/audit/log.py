@@ -98,7 +98,12 @@ class AuditLog:
         Raises:
             AuditError: a file cannot be read.
         """
-        for path in (*self._old_files(), self._path):
+        path = self._path
+        try:
+            paths = (*self._old_files(), path)
+        except OSError as exc:
+            raise AuditError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        for path in paths:
             try:
                 content = path.read_bytes() if path.exists() else b""
             except OSError as exc:

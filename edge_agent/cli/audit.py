@@ -34,7 +34,7 @@ def show(
     """Show the newest entries. Works beside a running agent."""
     from edge_agent.cli import table
 
-    entries = deque(_log_of(_state_of(path)).entries(), maxlen=limit)
+    entries = deque(_log_at(path).entries(), maxlen=limit)
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False))
         return
@@ -74,7 +74,8 @@ def verify(
         known = chain.Head.parse(head) if head else None
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--head") from exc
-    verdict = chain.verify(_log_of(_state_of(path)).lines(), known)
+    log = _log_of(_state_of(path)) if known else _log_at(path)  # with a head, its absence is the finding
+    verdict = chain.verify(log.lines(), known)
     if as_json:
         body = asdict(verdict) | {"ok": not verdict.breaks, "head": str(verdict.head)}
         typer.echo(json.dumps(body, ensure_ascii=False))
@@ -104,6 +105,21 @@ def recorded(state: Path, act: str, **about: object) -> Iterator[None]:
 def sudo_user() -> str:
     """Return who became root for this command, as sudo says."""
     return os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
+
+
+def _log_at(path: Path) -> "AuditLog":
+    """Return the log that ``path`` leads to.
+
+    Raises:
+        AuditError: there is none: neither was an agent started there, nor is anything verified.
+    """
+    from edge_agent.audit.log import AuditError
+
+    state = _state_of(path)
+    log = _log_of(state)
+    if next(log.lines(), None) is None:
+        raise AuditError(f"there is no audit log in {state}: no agent has run there, or somebody removed it")
+    return log
 
 
 def _log_of(state: Path) -> "AuditLog":

@@ -41,6 +41,8 @@ def export(path: Path, device: str, output: Path | None, *, as_lines: bool) -> N
         else:
             with output.open("x", encoding="utf-8", newline="") as file:
                 _write(going, file, as_lines=as_lines)
+    except BrokenPipeError:
+        raise  # nobody reads any more
     except OSError as exc:
         raise OutboxError(f"cannot write {output or 'standard output'}: {exc.strerror}") from exc
     if going.damaged:

@@ -47,7 +47,12 @@ def machine(*, rtc: Path = Path("/sys/class/rtc/rtc0")) -> Iterator[Finding]:
 def state_directory(options: OutboxOptions) -> Iterator[Finding]:
     """Yield whether readings are safe there: rights, kind of disk, time of a sync, space."""
     directory = options.directory
-    if not directory.is_dir():
+    try:
+        is_there = directory.is_dir()
+    except OSError as exc:
+        yield fail("state directory", f"{directory} cannot be looked at: {exc.strerror}", "run this with sudo")
+        return
+    if not is_there:
         yield warn("state directory", f"{directory} is not there yet", "start the agent once, or make it")
         return
     kind = _kind_of(directory)

@@ -1,7 +1,9 @@
+import errno
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -89,6 +91,39 @@ def test_wrong_usage_is_2(edge_agent: Main, arguments: list[str]) -> None:
 )
 def test_each_error_has_its_exit_code(error: EdgeAgentError, code: int) -> None:
     assert exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["outbox", "status"],
+        ["outbox", "export"],
+        ["outbox", "dead-letter", "list"],
+        ["audit", "show"],
+        ["audit", "verify"],
+        ["opcua", "trust", "list"],
+        ["drivers", "--drivers-path"],
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_is_told_in_one_line(edge_agent: Main, command: list[str]) -> None:
+    name = "x" * 300
+    code, output, errors = edge_agent(*command, name)
+    assert (code, output, errors) == (1, "", f"edge-agent: {name}: File name too long\n")
+
+
+def test_who_may_not_look_is_told_what_to_do(edge_agent: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_dir(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    told = "edge-agent: /state: Permission denied; use sudo, or the account of the agent\n"
+    assert edge_agent("outbox", "status", "/state") == (1, "", told)
+
+
+def test_an_error_of_the_system_that_no_file_causes_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_dir", mock.Mock(side_effect=OSError(errno.ENOTCONN, "not connected")))
+    with pytest.raises(OSError, match="not connected"):
+        main(["outbox", "status", "/state"])
 
 
 def test_every_exit_code_is_explained() -> None:

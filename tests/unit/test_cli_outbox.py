@@ -1,9 +1,12 @@
 """What `edge-agent outbox` shows of losses, and what it exports."""
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
+import os
+import sys
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -146,6 +149,22 @@ def test_csv_holds_every_reading_with_its_name_unit_and_time(
         ],
         ["4", "press-01", "trend", "a", "2026-09-21T14:13:20.000000004Z", "4", "", "GOOD", ""],
     ]
+
+
+def test_an_export_whose_reader_goes_ends_without_a_word(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8", buffering=1) as pipe:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as ended:
+            main(["outbox", "export", str(state)])
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_json_lines_go_into_a_new_file_only(

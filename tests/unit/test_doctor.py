@@ -66,6 +66,11 @@ def test_a_disk_that_keeps_is_well(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_state_directory_that_cannot_be_looked_at_is_a_finding(tmp_path: Path) -> None:
+    found = standing(state_directory(OutboxOptions(tmp_path / ("x" * 300))), "state directory")
+    assert found == (Standing.FAIL, f"{tmp_path}/{'x' * 300} cannot be looked at: File name too long")
+
+
 @pytest.mark.parametrize(
     ("sync_s", "expected"), [(0.001, Standing.OK), (0.3, Standing.WARN), (3.0, Standing.FAIL)]
 )

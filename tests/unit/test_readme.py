@@ -1,10 +1,14 @@
 """What the front pages show is what happens."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from edge_agent.cli.commands import app
 from edge_agent.config import load_local
 from edge_agent.errors import ConfigError
 from edge_agent.registry import Registry
@@ -37,3 +41,22 @@ def test_its_mistakes_are_answered_as_shown(page: str, tmp_path: Path, monkeypat
     with pytest.raises(ConfigError) as refused:
         load_local(Path("press.yaml"), Registry())
     assert f"{refused.value}\n" == block(page, "text")
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("drivers/*/README.md")]
+SHOWN = sorted(
+    {
+        one.strip()
+        for page in PAGES
+        for line in re.findall(r"^[\w ]*\$ (?:sudo )?edge-agent (.+)$", page.read_text("utf-8"), re.MULTILINE)
+        for one in [line.partition("  #")[0].partition("&&")[0]]
+    }
+)
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_command_that_a_page_shows_can_be_typed(shown: str) -> None:
+    command, words = get_command(app), shlex.split(shown)
+    while isinstance(command, TyperGroup):
+        command = command.commands[words.pop(0)]
+    command.make_context("edge-agent", words)  # what is missing or unknown is an error
