@@ -34,6 +34,7 @@ from edge_agent_opcua.security import Credentials, UntrustedError, check_server,
 from edge_agent_opcua.translation import (
     FOREIGN,
     explain,
+    in_time,
     is_about_our_certificate,
     plain_cancellation,
     whole_session,
@@ -241,11 +242,10 @@ async def _hello(client: Any, config: OpcUaDevice, send: Callable[[], Awaitable[
     Who takes a TCP connection and says nothing of OPC UA must not look like a cut cable.
     """
     try:
-        async with asyncio.timeout(HELLO_SHARE * config.connect_timeout):
-            with plain_cancellation():
-                if client.uaclient.protocol.is_closed:
-                    raise ConnectionResetError("connection lost")  # the library would wait for the answer
-                await send()
+        async with in_time(HELLO_SHARE * config.connect_timeout):
+            if client.uaclient.protocol.is_closed:
+                raise ConnectionResetError("connection lost")  # the library would wait for the answer
+            await send()
     except ua.UaStatusCodeError:
         raise  # said by a server of OPC UA
     except FOREIGN as exc:

@@ -1,6 +1,5 @@
 """The events of one session: each becomes a reading; conditions are refreshed where some may be missing."""
 
-import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from edge_agent_opcua.event import (
     to_text,
 )
 from edge_agent_opcua.services import Services
-from edge_agent_opcua.translation import whole_session
+from edge_agent_opcua.translation import in_time, whole_session
 
 MAX_NAMES = 10_000  # of types of events that are remembered
 _CONDITION_REFRESH = 3875  # OPC 10000-9 §5.5.7; the identifier: NodeIds.csv of the standard
@@ -132,7 +131,7 @@ class EventStream:
         """Ask for the conditions, where it is due; each answer has to come ``within_s`` seconds."""
         for subscription in list(self._due):
             with whole_session(self._url, "refreshing conditions"):
-                async with asyncio.timeout(within_s):
+                async with in_time(within_s):
                     status = await self._ask(subscription)
             if status == ua.StatusCodes.BadRefreshInProgress:
                 continue  # another client's: with the next notification

@@ -1,6 +1,5 @@
 """Fetches what a server kept of an outage (OPC 10000-11 §6.5.3), of the variables that it keeps a history of."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
@@ -16,7 +15,7 @@ from edge_agent_opcua.decode import Decoder
 from edge_agent_opcua.delivered import Delivered
 from edge_agent_opcua.responses import HistoryPart
 from edge_agent_opcua.services import HISTORY_VALUES, Services
-from edge_agent_opcua.translation import one_exchange
+from edge_agent_opcua.translation import in_time, one_exchange
 
 HISTORY_READ = 0x04  # of AccessLevelType (OPC 10000-3 §8.57)
 MAX_IDLE_PARTS = 16  # in a row that promise more of a point and hold nothing later than the ones before
@@ -56,7 +55,7 @@ class History:
         """Return the points, of those with these nodes, of which the server keeps a history that we may read."""
         points = list(node_ids)
         with one_exchange(self._url, "asking what has a history"):
-            async with asyncio.timeout(self._patience_s):
+            async with in_time(self._patience_s):
                 levels = await self._services.attributes(
                     [node_ids[point] for point in points], ua.AttributeIds.UserAccessLevel
                 )
@@ -99,7 +98,7 @@ class History:
                 nodes = [(node_ids[point], more) for point, more in asked]
                 try:
                     with one_exchange(self._url, "reading history"):
-                        async with asyncio.timeout(min(self._patience_s, left_s)):
+                        async with in_time(min(self._patience_s, left_s)):
                             parts = await self._services.history(nodes, _time(start_ns), _time(end_ns))
                         batch = self._batch([point for point, _ in asked], parts, progress)
                 except ExchangeError:

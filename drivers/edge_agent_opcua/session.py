@@ -39,7 +39,7 @@ from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
 from edge_agent_opcua.subscriptions import Subscriptions
 from edge_agent_opcua.survey import Survey
-from edge_agent_opcua.translation import one_exchange, whole_session
+from edge_agent_opcua.translation import in_time, one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields
 
 CYCLES = 3  # publications and samples that a change may take before it counts as not reported
@@ -304,7 +304,7 @@ class OpcUaSession:
         """Ask for points as if for the first time; return the statuses, as far as news, of those not reported."""
         asked_ns = self._clock.now_ns()
         with whole_session(self._url, "subscribing anew"):
-            async with asyncio.timeout(self._patience_s):
+            async with in_time(self._patience_s):
                 if any(self._nodes[point] is None for point in points):
                     await self._services.learn_namespaces()
                     await self._resolve()
@@ -325,7 +325,7 @@ class OpcUaSession:
         if not points:
             return
         with whole_session(self._url, "checking what is reported"):
-            async with asyncio.timeout(self._patience_s):
+            async with in_time(self._patience_s):
                 answers = await self._services.read(self._nodes.operations(points))
             time_ns = self._clock.now_ns()
             columns = self._decoder.read(time_ns, points, answers)

@@ -2,8 +2,8 @@
 
 import asyncio
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from asyncua import ua
 from asyncua.crypto.uacrypto import InvalidSignature
@@ -93,6 +93,18 @@ def plain_cancellation() -> Iterator[None]:
         if type(exc) is asyncio.CancelledError:
             raise
         raise asyncio.CancelledError from exc
+
+
+@asynccontextmanager
+async def in_time(within_s: float) -> AsyncIterator[None]:
+    """As ``asyncio.timeout``, which alone must not be put round the library: see ``plain_cancellation``.
+
+    Raises:
+        TimeoutError: the block took longer than ``within_s`` seconds.
+    """
+    async with asyncio.timeout(within_s):
+        with plain_cancellation():
+            yield
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from edge_agent.publish.ports import Cursor
 from edge_agent.publish.refusals import Refusals
 from edge_agent.publish.replay import Pace, start_pause_s
 from edge_agent.publish.standing import Standing
+from edge_agent.together import Together
 
 LEASE_ROWS = 500
 FIRST_RETRY_S = 1.0
@@ -84,7 +85,7 @@ class Delivery:
         """Messages that the broker has not answered."""
         return len(self._in_flight)
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self, group: Together) -> None:
         """Begin to deliver, in tasks of ``group``."""
         group.create_task(self._deliver())
         group.create_task(self._try_again())

@@ -28,7 +28,7 @@ from edge_agent.publish.outgoing import Packer
 from edge_agent.publish.ports import Codes, Outbox
 from edge_agent.publish.refusals import Refusals
 from edge_agent.publish.standing import Standing
-from edge_agent.together import together
+from edge_agent.together import Together, together
 
 FIRST_PAUSE_S = 1.0
 FAREWELL_S = 2.0
@@ -124,9 +124,7 @@ class Publisher:
             group.create_task(self._speak(group, session, delivery, began_ns))
             await self._tick(delivery)
 
-    async def _speak(
-        self, group: asyncio.TaskGroup, session: MqttSession, delivery: Delivery, began_ns: int
-    ) -> NoReturn:
+    async def _speak(self, group: Together, session: MqttSession, delivery: Delivery, began_ns: int) -> NoReturn:
         """Say who is there, let the rows flow, then tell of health from time to time."""
         options, codes = self._options, self._codes
         code = None

@@ -144,7 +144,7 @@ async def test_a_history_that_never_ends_is_a_loss_after_its_time_and_costs_noth
         await eventually(lambda: device.lost)
         asked, live = storage.asked, len(device.kept)
         await eventually(lambda: len(device.kept) > live + 5)
-        assert storage.asked == asked
+        assert storage.asked <= asked + 1, "but for the request that was out"
     (lost,) = device.lost
     assert (lost.points, lost.reason, lost.readings) == ((0,), LossReason.OUTAGE, 0)
     assert sum(batch.historical for batch in device.kept) > 3

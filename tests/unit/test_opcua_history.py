@@ -15,6 +15,7 @@ from edge_agent_opcua.decode import Decoder
 from edge_agent_opcua.delivered import Delivered
 from edge_agent_opcua.history import MAX_IDLE_PARTS, History
 from edge_agent_opcua.responses import HistoryPart, Values
+from tests.unit.test_opcua_translation import answered_while_cancelled
 
 TICKS_1970 = 116_444_736_000_000_000
 SECOND_NS = 1_000_000_000
@@ -54,7 +55,7 @@ class FakeServices:
 
 
 async def fetched(
-    services: FakeServices, delivered: Delivered, clock: FakeClock | None = None
+    services: FakeServices, delivered: Delivered, clock: FakeClock | None = None, patience_s: float = 1.0
 ) -> tuple[list[tuple[int, int]], frozenset[int]]:
     got: list[tuple[int, int]] = []
 
@@ -66,7 +67,7 @@ async def fetched(
 
     asking: Any = services
     history = History(
-        DeviceId("cnc"), "opc.tcp://cnc", asking, Decoder(), delivered, clock or FakeClock(), 1.0, LIMIT_S
+        DeviceId("cnc"), "opc.tcp://cnc", asking, Decoder(), delivered, clock or FakeClock(), patience_s, LIMIT_S
     )
     nodes = {0: "a", 1: "b"}
     refused = await history.fetch(
@@ -192,3 +193,18 @@ async def test_what_came_in_time_is_no_loss() -> None:
     got, late = await fetched(services, Delivered(0), clock)
     assert got[0] == (1, 1)
     assert late == {0}
+
+
+class LateServices(FakeServices):
+    """Answers in the moment in which the time is up, as asyncua then tells it."""
+
+    async def history(
+        self, nodes: Sequence[tuple[Any, bytes | None]], _start: datetime, _end: datetime
+    ) -> list[HistoryPart]:
+        self.asked.append(list(nodes))
+        await answered_while_cancelled()
+        return []
+
+
+async def test_an_answer_in_the_moment_in_which_the_time_is_up_is_a_loss_that_is_told() -> None:
+    assert await fetched(LateServices({}), Delivered(0), patience_s=0.0) == ([], frozenset({0, 1}))
