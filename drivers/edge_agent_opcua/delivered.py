@@ -14,7 +14,8 @@ class Delivered:
     kept.
 
     Attributes:
-        fetched_ns: source time of the last reading that was fetched of a point, while an outage is being fetched.
+        fetched_ns: source time of the last reading that was fetched of a point. It may be later than the outage:
+            what the server says first of a point may be, and the history goes on until there.
 
     Args:
         window_ns: longer than a change takes to be reported.
@@ -47,7 +48,6 @@ class Delivered:
     def release(self) -> None:
         """What the server kept of the outage is fetched."""
         self._until_ns = None
-        self.fetched_ns.clear()
 
     def of(self, points: Iterable[int]) -> frozenset[tuple[int, int]]:
         """Return points and source times, ns, of what is kept of ``points``."""

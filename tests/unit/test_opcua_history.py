@@ -101,6 +101,18 @@ async def test_what_was_told_already_is_left_out() -> None:
     assert got == [(0, 10), (0, 12), (1, 11)]
 
 
+async def test_what_was_fetched_after_one_outage_is_not_fetched_again_after_the_next() -> None:
+    delivered = Delivered(10**12)
+    services = FakeServices(
+        {("a", None): HistoryPart(0, None, kept(10, 11, 12)), ("b", None): HistoryPart(0, None, kept(11))}
+    )
+    await fetched(services, delivered)
+    delivered.release()
+    services.answers[("a", None)] = HistoryPart(0, None, kept(12, 13))
+    got, _ = await fetched(services, delivered)
+    assert got == [(0, 13)]
+
+
 async def test_a_point_that_is_refused_costs_no_other() -> None:
     services = FakeServices(
         {("a", None): HistoryPart(BAD, None, None), ("b", None): HistoryPart(0, None, kept(12))}
