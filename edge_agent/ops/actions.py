@@ -13,6 +13,7 @@ from aiohttp import web
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.ops.auditor import Auditor, actor_of
+from edge_agent.ops.requests import NOT_HTTP
 
 MAX_BODY_BYTES = 64 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -68,7 +69,7 @@ class Actions:
             return answer(await self._auditor.carry_out(act, asker, arguments, lambda: action(arguments)))
         except web.HTTPRequestEntityTooLarge:
             return answer({"error": f"more than {MAX_BODY_BYTES} bytes of arguments"}, status=413)
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError, *NOT_HTTP) as exc:
             return answer({"error": f"the arguments are not a JSON object: {exc}"}, status=422)
         except EdgeAgentError as exc:
             return answer({"error": str(exc)}, status=422)

@@ -6,13 +6,14 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge_agent.ops.actions import answer
 from edge_agent.ops.options import is_loopback
+from edge_agent.ops.requests import NOT_HTTP
 
 COOKIE = "edge-agent"
 SESSION_HEADER = "Edge-Agent-Session"
@@ -99,13 +100,12 @@ class Gate:
 
     async def log_in(self, request: web.Request) -> web.Response:
         """``POST /login`` with the form of the login page: who knows the token gets a cookie."""
-        form = await request.post()
-        given = form.get("token")
         if self._token is None:
             return _see("/")
         if self._is_blocked(request):
             return _see("/login?wait")
-        if not isinstance(given, str) or not self._is_token(given, request):
+        form = parse_qs((await request.read()).decode(errors="replace"))
+        if not self._is_token(form.get("token", [""])[0], request):
             return _see("/login?failed")
         response = _see("/")
         response.set_cookie(
@@ -140,6 +140,8 @@ class Gate:
             response = web.Response(status=exc.status, text=exc.text)
             response.headers.update({name: exc.headers[name] for name in _KEPT & exc.headers.keys()})
             return response
+        except NOT_HTTP as exc:
+            return web.Response(status=web.HTTPBadRequest.status_code, text=f"{type(exc).__name__}\n")
 
     def _marked(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         if self._has_session(request):

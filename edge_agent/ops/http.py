@@ -26,6 +26,7 @@ from edge_agent.ops.actions import MAX_BODY_BYTES, Actions, answer
 from edge_agent.ops.gate import Gate, bounded
 from edge_agent.ops.options import OpsOptions
 from edge_agent.ops.pages import Pages
+from edge_agent.ops.requests import request_log
 from edge_agent.ops.server_certificate import ServerCertificate, server_context
 from edge_agent.ops.view import View
 
@@ -72,6 +73,7 @@ class OpsServer:
         self._live = live
         self._ready = ready
         self._actions = actions
+        self._request_log = request_log(clock.monotonic_s)
         self._gate = Gate(
             options.http_host,
             options.token,
@@ -95,10 +97,10 @@ class OpsServer:
         for_owners.router.add_post("/actions/{name}", self._actions.post)
         async with AsyncExitStack() as stack:
             stack.enter_context(self._view.log.listening())
-            await self._listen_unix(await _runner(for_owners, stack), stack)
+            await self._listen_unix(await _runner(for_owners, self._request_log, stack), stack)
             if context := await asyncio.to_thread(server_context, self._options):
                 self._certificate = ServerCertificate(context)
-            await self._listen_tcp(await _runner(for_all, stack), context, stack)
+            await self._listen_tcp(await _runner(for_all, self._request_log, stack), context, stack)
             self.started.set()
             while True:
                 await asyncio.Event().wait()
@@ -205,10 +207,11 @@ def _health(reasons: Reasons) -> Callable[[web.Request], Awaitable[web.Response]
     return get
 
 
-async def _runner(application: web.Application, stack: AsyncExitStack) -> web.AppRunner:
+async def _runner(application: web.Application, log: logging.Logger, stack: AsyncExitStack) -> web.AppRunner:
     runner = web.AppRunner(
         application,
         access_log=None,
+        logger=log,
         handle_signals=False,
         shutdown_timeout=_SHUTDOWN_S,
         handler_cancellation=True,  # an action stops when nobody waits for it any more

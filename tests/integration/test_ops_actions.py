@@ -77,7 +77,7 @@ async def test_what_cannot_be_done_is_told_to_whoever_asked(path: Path) -> None:
             await ask(path, "greet", {"name": "x" * MAX_BODY_BYTES})
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff"])
+@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff", b'{"a":' + b"[" * 30_000])
 async def test_arguments_that_are_not_a_json_object_are_refused(path: Path, body: bytes) -> None:
     async with (
         serving(path, greeting()),
@@ -86,6 +86,15 @@ async def test_arguments_that_are_not_a_json_object_are_refused(path: Path, body
     ):
         assert response.status == 422
         assert "not a JSON object" in (await response.json())["error"]
+
+
+async def test_arguments_that_are_not_packed_as_they_say_are_refused(path: Path) -> None:
+    async with (
+        serving(path, greeting()),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client,
+        client.post("http://agent/actions/greet", data=b"{}", headers={"Content-Encoding": "gzip"}) as response,
+    ):
+        assert response.status == 422
 
 
 async def test_the_tcp_listener_knows_no_actions(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Who may look over TCP, and for how long."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -270,3 +271,58 @@ async def test_connections_that_ask_for_nothing_give_way_to_new_ones(
                 with suppress(ConnectionResetError):
                     assert await reader.read() == b""
         assert not idle[-1].at_eof()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"abc"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: \xff\r\n"),
+        ("application/x-www-form-urlencoded; charset=nope", b"token=a"),
+        ("application/x-www-form-urlencoded", b"token=\xff\xfe"),
+        ("application/x-www-form-urlencoded", b"&=;" * 20_000),
+    ],
+)
+async def test_a_form_of_any_kind_is_a_wrong_token(
+    folder: Path, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, kind: str, body: bytes
+) -> None:
+    async with served(folder, token=TOKEN) as url:
+        headers = {"Content-Type": kind}
+        async with client.post(f"{url}/login", data=body, headers=headers, allow_redirects=False) as response:
+            assert (response.status, response.headers["Location"]) == (303, "/login?failed")
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+async def test_a_body_that_is_not_packed_as_it_says_is_a_bad_request(
+    folder: Path, client: aiohttp.ClientSession
+) -> None:
+    async with served(folder, token=TOKEN) as url:
+        headers = {"Content-Encoding": "gzip"}
+        async with client.post(f"{url}/login", data=b"abc", headers=headers) as response:
+            assert response.status == 400
+            assert response.headers["Server"] == "edge-agent"
+
+
+async def test_what_is_not_http_costs_one_line_of_the_log_and_none_of_its_bytes(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(folder, token=TOKEN) as url:
+        for _ in range(5):
+            for line in (f"Authorization: Bearer {TOKEN}\0", "X: " + "a" * 100_000, "Content-Length: -5"):
+                assert b" 400 " in await sent(url, f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n\r\n")
+    warned = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert 1 <= len(warned) <= 3  # one of each kind
+    assert {one.getMessage() for one in warned} == {"a request is not HTTP and was refused"}
+    assert TOKEN not in caplog.text
+
+
+async def sent(url: str, text: str) -> bytes:
+    """Send a request as it stands; give the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    try:
+        writer.write(text.encode())
+        return await reader.read()
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
