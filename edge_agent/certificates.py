@@ -44,7 +44,7 @@ class CertificateStanding(StrEnum):
 
     OWN = "own"
     TRUSTED = "trusted"
-    REJECTED = "rejected"  # a device showed it, and nobody has trusted it yet
+    REJECTED = "rejected"  # a device showed it, and was refused: not trusted, expired, another application's
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CertificateEntry:
         application_uri: empty if it names none.
         is_authority: it vouches for the certificates that it issued.
         is_revoked: an authority of the store has taken it back.
-        seen: where, a line each: time, device, address.
+        seen: where, a line each: time, device, address; of a rejected one why, after a colon.
     """
 
     standing: CertificateStanding

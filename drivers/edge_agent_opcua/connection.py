@@ -182,16 +182,17 @@ async def _judge(
     context: Context,
     credentials: Credentials,
 ) -> None:
-    """Raise unless the server may be talked to; one that nobody knows is kept for a person to look at."""
+    """Raise unless the server may be talked to; one that is refused is kept for a person to look at."""
     now = _now(context)
     try:
         check_server(shown, server_uri, config, credentials.trusted, now)
-    except UntrustedError as exc:
-        where = f"{config.id} {config.url}"
+    except DeviceUnavailableError as exc:
+        where, reason = f"{config.id} {config.url}", str(exc).partition(": ")[0]
         try:
-            await asyncio.to_thread(TrustList(context.directory).reject, shown[0], where, now)
+            await asyncio.to_thread(TrustList(context.directory).reject, shown[0], where, now, reason)
         except DeviceUnavailableError as unkept:
-            raise UntrustedError(f"{exc}, with a file of it, for it could not be kept here: {unkept}") from exc
+            if isinstance(exc, UntrustedError):
+                raise UntrustedError(f"{exc}, with a file of it, for it could not be kept here: {unkept}") from exc
         raise
 
 

@@ -109,7 +109,7 @@ def check_server(
         now: the time to judge by, with a zone.
 
     Raises:
-        UntrustedError: it is not on the trust list.
+        UntrustedError: it is not on the trust list. What is before the first colon says why, of every refusal.
         DeviceUnavailableError: revoked, not valid now, too weak, or another application's certificate.
     """
     server, *others = shown

@@ -1,7 +1,7 @@
 """The trust list: whom we talk to, and who was turned away. Files, so that people and tools can handle them.
 
 ``trusted/`` holds certificates of servers and of authorities, and revocation lists; ``rejected/`` what servers
-showed that nobody trusts yet, bounded, each with where it was seen in the text above it (RFC 7468 §2).
+showed and were refused for, bounded, each with where it was seen and why in the text above it (RFC 7468 §2).
 """
 
 import re
@@ -115,15 +115,17 @@ class TrustList:
                 found += _kept(file)
         return found
 
-    def reject(self, certificate: x509.Certificate, where: str, now: datetime) -> None:
-        """Keep a certificate that a server showed, so that a person can look at it and trust it.
+    def reject(self, certificate: x509.Certificate, where: str, now: datetime, reason: str = "") -> None:
+        """Keep a certificate that a server showed, so that a person can look at it and trust or renew it.
 
-        Written once for each place: a device that is refused every minute does not wear the disk.
+        Written once for each place and reason, of which a place has the last one: a device that is refused every
+        minute does not wear the disk.
 
         Args:
-            certificate: untrusted; the one whoever is out there chose.
+            certificate: refused; the one whoever is out there chose.
             where: device and address.
             now: with a zone.
+            reason: why it was refused, in a few words.
 
         Raises:
             DeviceUnavailableError: it cannot be written.
@@ -133,10 +135,12 @@ class TrustList:
         file = self.rejected_folder / f"{fingerprint(certificate)}.pem"
         with locked(self.rejected_folder):  # devices of one server are turned away at the same time
             seen = _seen(content_of(file)) if file.exists() else []
-            if len(seen) >= MAX_PLACES or any(line.endswith(f" {where}") for line in seen):
+            others = [line for line in seen if _place(line) != where]
+            told = f"{where}: {reason}" if reason else where
+            if len(others) >= MAX_PLACES or any(line.endswith(f" {told}") for line in seen):
                 return
             self._make_room(file)
-            write(file, _pem(certificate, [*seen, f"{now:%Y-%m-%dT%H:%M:%SZ} {where}"]))
+            write(file, _pem(certificate, [*others, f"{now:%Y-%m-%dT%H:%M:%SZ} {told}"]))
 
     def add(self, what: str) -> Kept:
         """Trust a certificate: a rejected one by its fingerprint (or its beginning), or that in a file.
@@ -199,6 +203,11 @@ def _seen(content: bytes) -> list[str]:
     above, marker, _ = content.partition(b"-----BEGIN")
     lines = above.decode(errors="replace").splitlines() if marker else []
     return [line.removeprefix(_SEEN) for line in lines if line.startswith(_SEEN)]
+
+
+def _place(seen: str) -> str:
+    """Return device and address of a line that ``reject`` wrote."""
+    return seen.partition(" ")[2].partition(": ")[0]
 
 
 def _pem(certificate: x509.Certificate, seen: Iterable[str]) -> bytes:

@@ -64,8 +64,9 @@ def trust_list(
     )
     if any(entry.standing.value == "rejected" for entry in entries):
         typer.echo(
-            "To trust one: compare its whole fingerprint (--json) with what the server shows, then\n"
-            f"edge-agent opcua trust add {config} FINGERPRINT",
+            "To trust one that was refused as not trusted: compare its whole fingerprint (--json) with what the\n"
+            f"server shows, then edge-agent opcua trust add {config} FINGERPRINT\n"
+            "One that was refused for another reason is to be renewed on the server.",
             err=True,
         )
 

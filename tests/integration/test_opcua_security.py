@@ -1,5 +1,6 @@
 """Who is let in, and whom we let near: certificates both ways, users, and what is said when it fails."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -112,7 +113,17 @@ async def test_a_listed_server_that_is_not_in_order_is_refused_and_told_what_to_
     device, _ = site.device(servers[which].url, security_policy=policy, security_mode=mode)
     with pytest.raises(DeviceUnavailableError, match=complaint):
         await connect(device)
-    assert site.trust.rejected() == []
+    (kept,) = site.trust.rejected()
+    assert kept.certificate == shown.certificate
+    (seen,) = kept.seen
+    assert re.search(rf" cnc {servers[which].url}: the certificate of the server {REASONS[which]}$", seen)
+
+
+REASONS = {
+    "expired": r"has expired on \S+",
+    "future": r"is valid from \S+ only",
+    "renamed": "belongs to another application",
+}
 
 
 @pytest.mark.slow
@@ -144,7 +155,9 @@ async def test_a_server_that_is_not_listed_is_refused_kept_and_trusted_by_its_fi
             await connect(device)
     (rejected,) = site.trust.rejected()
     assert rejected.certificate == SHOWN.certificate
-    assert [line.split(" ", 1)[1] for line in rejected.seen] == [f"cnc {server.url}"]  # once, not at each attempt
+    assert [line.split(" ", 1)[1] for line in rejected.seen] == [
+        f"cnc {server.url}: the certificate of the server is not trusted"  # once, not at each attempt
+    ]
     site.trust.add(begins)
     assert (await read_once(device, config))["Feed"].value == 1.5  # the same device: no restart
     assert site.trust.rejected() == []

@@ -83,7 +83,9 @@ def test_a_server_is_trusted_beside_the_running_agent_and_a_renewed_one_ahead_of
             until(lambda: len(opcua("trust", "list", state)) == 2, within_s=20)
             own, refused = opcua("trust", "list", running.config)
             assert (own["standing"], refused["standing"]) == ("own", "rejected")
-            assert refused["seen"][0].endswith(f" cnc-07 {server.url}")
+            assert refused["seen"][0].endswith(
+                f" cnc-07 {server.url}: the certificate of the server is not trusted"
+            )
             assert phase(running) == "offline"
             assert "edge-agent opcua trust add CONFIG" in running.log.read_text()
 

@@ -65,7 +65,9 @@ def config(tmp_path: Path) -> Path:
 def refused(config: Path) -> Path:
     """Return the configuration after a server was refused."""
     listed = TrustList(config.parent / "state" / "drivers" / "opcua")
-    listed.reject(SHOWN.certificate, "cnc-07 opc.tcp://192.0.2.1:4840", datetime(2027, 1, 2, tzinfo=UTC))
+    listed.reject(
+        SHOWN.certificate, "cnc-07 opc.tcp://192.0.2.1:4840", datetime(2027, 1, 2, tzinfo=UTC), "expired"
+    )
     return config
 
 
@@ -81,7 +83,7 @@ def test_a_refused_server_is_shown_trusted_and_taken_off(refused: Path) -> None:
     assert entry["thumbprint"] == SHOWN.certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - as shown
     assert entry["subject"] == "CN=urn:example:cnc"
     assert entry["application_uri"] == "urn:example:cnc"
-    assert entry["seen"] == ["2027-01-02T00:00:00Z cnc-07 opc.tcp://192.0.2.1:4840"]
+    assert entry["seen"] == ["2027-01-02T00:00:00Z cnc-07 opc.tcp://192.0.2.1:4840: expired"]
     told = ran("opcua", "trust", "add", refused, FINGERPRINT[:12])
     assert told.exit_code == ExitCode.DONE
     assert "trusted now" in told.stdout

@@ -42,6 +42,21 @@ def test_the_same_again_writes_nothing(known: TrustList) -> None:
     assert file.stat().st_mtime == 1
 
 
+def test_a_place_has_the_reason_that_was_the_last_one_and_others_keep_theirs(known: TrustList) -> None:
+    known.reject(FIRST.certificate, "cnc-07 opc.tcp://a", NOW)
+    known.reject(FIRST.certificate, "cnc-08 opc.tcp://b", NOW, "not trusted")
+    for _ in range(2):
+        known.reject(FIRST.certificate, "cnc-07 opc.tcp://a", NOW, "expired")
+    (kept,) = known.rejected()
+    assert [line.partition(" ")[2] for line in kept.seen] == [
+        "cnc-08 opc.tcp://b: not trusted",
+        "cnc-07 opc.tcp://a: expired",
+    ]
+    os.utime(kept.file, (1, 1))
+    known.reject(FIRST.certificate, "cnc-07 opc.tcp://a", NOW, "expired")
+    assert kept.file.stat().st_mtime == 1
+
+
 def test_who_shows_new_certificates_for_ever_fills_no_disk(
     known: TrustList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
