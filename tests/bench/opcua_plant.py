@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import uvloop
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.server import binary_server_asyncio, subscription_service
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.uaprocessor import UaProcessor
 
 from edge_agent_opcua.binary import Reader
-from tests.servers.ports import free_port
+from tests.servers.opcua.open_asyncua import open_asyncua
 
 NAMESPACE = "http://example.com/plant"
 LAG_US = int(sys.argv[2]) if __name__ == "__main__" else 0
@@ -149,16 +149,11 @@ def _many(message: bytes) -> tuple[int, int]:
 async def main(count: int) -> None:
     subscription_service.InternalSubscription = Subscription
     binary_server_asyncio.UaProcessor = Processor
-    server = Server()
-    await server.init()
-    port = free_port()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
+    server, url, index = await open_asyncua()
     for number in range(count):
         await server.nodes.objects.add_variable(ua.NodeId(f"v{number}", index), f"v{number}", 0.0)
     async with server:
-        print(port, flush=True)
+        print(url.rpartition(":")[2], flush=True)
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.common.structures104 import new_struct, new_struct_field
 
 from edge_agent.model import Quality
 from edge_agent.testing.conformance import check_device
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import make_device, points, read_once, reporting
-from tests.servers.opcua_server import NAMESPACE
-from tests.servers.ports import free_port
 
 Kind = ua.VariantType
 TYPES: dict[str, tuple[Any, Any, str, Any]] = {
@@ -48,12 +47,7 @@ NODES = {"Speed": 1200.5, "Program": "O1", "Running": True}
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    port = free_port()
-    server = Server()
-    await server.init()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
+    server, url, index = await open_asyncua()
     for name, content in NODES.items():
         await server.nodes.objects.add_variable(ua.NodeId(name, index), name, content)
     for name, (content, kind, *_) in TYPES.items():
@@ -62,7 +56,7 @@ async def url() -> AsyncIterator[str]:
         )
     await _add_structure(server, index)
     async with server:
-        yield f"opc.tcp://127.0.0.1:{port}"
+        yield url
 
 
 async def _add_structure(server: Any, index: int) -> None:

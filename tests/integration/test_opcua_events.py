@@ -27,9 +27,9 @@ from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.decode import OVERFLOW
 from edge_agent_opcua.methods import OpcUaCaller
 from edge_agent_opcua.session import OpcUaSession
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import Collected, Reading, make_device, points, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
-from tests.servers.ports import free_port
 
 ACKNOWLEDGE = "i=9111"  # of AcknowledgeableConditionType
 SERVER = "i=2253"
@@ -88,7 +88,7 @@ async def test_an_alarm_is_told_from_its_beginning_to_its_end(server: OpcUaServe
     assert first["condition_id"] == f"nsu={NAMESPACE};s=SpindleAlarm"
     assert first["source_node"] == f"nsu={NAMESPACE};s=Machine.Spindle"
     assert (reading.type, reading.status) == ("string", Quality.GOOD)
-    assert abs(reading.time_ns - time.time_ns()) < 5e9
+    assert abs(reading.time_ns - time.time_ns()) < 60e9
     assert first["time"].endswith("Z")
 
 
@@ -348,11 +348,7 @@ async def test_a_device_with_events_conforms(server: OpcUaServer) -> None:
 
 @pytest.fixture
 async def asyncua_server() -> AsyncIterator[tuple[str, Server]]:
-    url = f"opc.tcp://127.0.0.1:{free_port()}"
-    server = Server()
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    server, url, _ = await open_asyncua()
     async with server:
         yield url, server
 

@@ -9,9 +9,9 @@ from asyncua import Client, Server, ua
 
 from edge_agent.model import LossReason
 from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import Collected, make_device, reporting
 from tests.servers.opcua_server import NAMESPACE
-from tests.servers.ports import free_port
 
 LOG = {"node": "i=2253", "events": "all"}
 
@@ -24,8 +24,7 @@ class Machine:
         self.url = url
         self._types: dict[str, Any] = {}
 
-    async def prepare(self) -> None:
-        index = await self._server.register_namespace(NAMESPACE)
+    async def prepare(self, index: int) -> None:
         above: Any = ua.ObjectIds.AlarmConditionType
         for name in ("SpindleAlarm", "HeatAlarm", "OilAlarm"):
             above = await self._server.create_custom_event_type(index, name, above)
@@ -49,14 +48,11 @@ class Machine:
 @pytest.fixture
 async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
     """A server that has no refresh of conditions, unless the test asks for one."""
-    url = f"opc.tcp://127.0.0.1:{free_port()}"
     server = Server()
     server.iserver.bind_condition_methods = getattr(request, "param", False)
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    _, url, index = await open_asyncua(server)
     made = Machine(server, url)
-    await made.prepare()
+    await made.prepare(index)
     async with server:
         yield made
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Server, ua
+from asyncua import ua
 
 from edge_agent.app import Agent
 from edge_agent.config import load
@@ -20,6 +20,7 @@ from edge_agent.testing.fakes import FakeContext
 from edge_agent_opcua import DRIVER, search
 from edge_agent_opcua.config import OpcUaDevice
 from edge_agent_opcua.units import NAMESPACE as UNITS
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 from tests.servers.ports import free_port
 
@@ -175,11 +176,7 @@ async def test_written_points_have_the_servers_units_and_a_difference_is_told(se
 @asynccontextmanager
 async def asyncua_server(axes: int, url: str, unit: str = "RPM") -> AsyncIterator[None]:
     """Serve a machine of so many axes, each with a speed."""
-    server = Server()
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
+    server, _, index = await open_asyncua(url=url)
     machine = await server.nodes.objects.add_folder(ua.NodeId("CNC", index), ua.QualifiedName("CNC", index))
     for number in range(1, axes + 1):
         axis = await machine.add_folder(
@@ -222,11 +219,7 @@ async def test_what_makes_no_sense_as_a_unit_or_range_is_none(free_url: str) -> 
         "nameless": (ua.EUInformation(UNITS, -1, ua.LocalizedText(None)), ua.Range(1.0, 1.0)),
         "endless": (ua.EUInformation(None, 4342098, ua.LocalizedText(" bar\n")), ua.Range(float("-inf"), 10.0)),
     }
-    server = Server()
-    await server.init()
-    server.set_endpoint(free_url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
+    server, _, index = await open_asyncua(url=free_url)
     for name, (unit, limits) in odd.items():
         node = await server.nodes.objects.add_variable(ua.NodeId(name, index), ua.QualifiedName(name, index), 1.0)
         for kind, content in (("EngineeringUnits", unit), ("EURange", limits)):

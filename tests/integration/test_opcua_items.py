@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from asyncua import Server, ua
+from asyncua import ua
 
 from edge_agent.model import Quality, is_good
 from edge_agent.testing.eventually import eventually
 from edge_agent_opcua.session import OpcUaSession
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import make_device, points, read_once, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 
@@ -65,7 +66,7 @@ async def test_each_publishing_interval_is_a_subscription_of_its_own(server: Opc
 async def test_more_points_than_the_server_takes_in_a_subscription_arrive_each_under_its_name(told: int) -> None:
     names = [*(f"Float.{i:03}" for i in range(249)), "Counter"]
     with opcua_server(maxItems=100, toldMaxItems=told) as crowded:
-        device, config = make_device(crowded.url, points(names), keep_alive="300ms", timeout="300ms")
+        device, config = make_device(crowded.url, points(names), keep_alive="500ms", timeout="1s")
         async with reporting(device, config) as collected:
             got = await collected.all_of(250)
             await eventually(lambda: [name for name, _ in collected.all].count("Counter") > 20)
@@ -208,16 +209,11 @@ class TestAsyncua:
 
     @pytest.fixture
     async def url(self) -> AsyncIterator[str]:
-        server = Server()
-        await server.init()
-        server.set_endpoint("opc.tcp://127.0.0.1:0")
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        index = await server.register_namespace("http://example.com/cnc")
+        server, url, index = await open_asyncua()
         for i in range(250):
             await server.nodes.objects.add_variable(ua.NodeId(f"V{i}", index), f"V{i}", float(i))
         async with server:
-            port = server.bserver._server.sockets[0].getsockname()[1]
-            yield f"opc.tcp://127.0.0.1:{port}"
+            yield url
 
     async def test_one_bad_node_costs_no_other(self, url: str) -> None:
         names = [f"V{i}" for i in range(250)]

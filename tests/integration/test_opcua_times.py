@@ -9,9 +9,9 @@ import pytest
 from asyncua import Server, ua
 
 from edge_agent.testing.eventually import eventually
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import Reading, make_device, points, read_once, reporting
-from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
-from tests.servers.ports import free_port
+from tests.servers.opcua_server import OpcUaServer, opcua_server
 
 MODES = ["subscribe", "poll"]
 HOUR = timedelta(hours=1)
@@ -39,13 +39,8 @@ def node_opcua() -> Iterator[OpcUaServer]:
 
 @pytest.fixture
 async def asyncua() -> AsyncIterator[tuple[str, Server]]:
-    url = f"opc.tcp://127.0.0.1:{free_port()}"
-    server = Server()
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    server, url, index = await open_asyncua()
     server.set_force_server_timestamp(False)
-    index = await server.register_namespace(NAMESPACE)
     for name, (source, told) in TOLD.items():
         node = await server.nodes.objects.add_variable(ua.NodeId(name, index), name, 1.5)
         variant = ua.Variant(1.5, ua.VariantType.Double)
@@ -75,7 +70,7 @@ async def test_a_server_that_heard_of_its_source_hours_after(node_opcua: OpcUaSe
 async def test_a_server_that_is_asked_dates_what_its_source_dated_months_ago(node_opcua: OpcUaServer) -> None:
     got = (await readings_of(node_opcua.url, ["Stamped"], "poll"))["Stamped"]
     assert got.time_ns == ns(datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC))
-    assert abs(got.server_ns - time.time_ns()) < 5e9
+    assert abs(got.server_ns - time.time_ns()) < 60e9
 
 
 async def test_an_element_of_an_array_has_the_times_of_the_array(node_opcua: OpcUaServer) -> None:
@@ -101,7 +96,7 @@ async def test_times_that_are_missing_or_make_no_sense_cost_no_other(
         "SourceTooLate": (ns(NOON), ns(NOON)),
         "ServerTooLate": (ns(NOON), ns(NOON)),
     }
-    assert abs(arrived.time_ns - time.time_ns()) < 5e9
+    assert abs(arrived.time_ns - time.time_ns()) < 60e9
     assert arrived.server_ns == arrived.time_ns
     assert {reading.value for reading in (arrived, *got.values())} == {1.5}
 
@@ -120,5 +115,5 @@ async def test_an_event_has_the_time_when_it_happened_and_that_when_the_server_c
     (_, in_sync), (_, late) = collected.all
     assert "told late" in late.value
     assert late.time_ns == ns(happened)
-    assert abs(late.server_ns - time.time_ns()) < 5e9
+    assert abs(late.server_ns - time.time_ns()) < 60e9
     assert in_sync.server_ns == in_sync.time_ns, "what the agent says itself"

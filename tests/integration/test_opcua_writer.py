@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Server, ua
+from asyncua import ua
 
 import edge_agent
 import edge_agent_opcua
@@ -19,9 +19,9 @@ from edge_agent_opcua import DRIVER
 from edge_agent_opcua.methods import CallResult, OpcUaCaller
 from edge_agent_opcua.session import OpcUaSession
 from edge_agent_opcua.writer import NOTHING_WAS_DONE, OpcUaWriter
+from tests.servers.opcua.open_asyncua import open_asyncua
 from tests.servers.opcua.reading import connect, make_device, points, read_once
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
-from tests.servers.ports import free_port
 
 TYPES: list[tuple[str, list[Any]]] = [
     ("Boolean", [True, False]),
@@ -259,12 +259,7 @@ ASYNCUA: list[tuple[str, Any]] = [
 
 @pytest.fixture
 async def asyncua_url() -> AsyncIterator[str]:
-    url = f"opc.tcp://127.0.0.1:{free_port()}"
-    server = Server()
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
+    server, url, index = await open_asyncua()
     for kind, content in ASYNCUA:
         variable = await server.nodes.objects.add_variable(
             ua.NodeId(f"Write.{kind}", index), kind, content, ua.VariantType[kind]

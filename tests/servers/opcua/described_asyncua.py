@@ -1,15 +1,14 @@
 """asyncua's server with variables as a description says; the same description as for ``described.js``."""
 
-import socket
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from asyncua import Server, ua
+from asyncua import ua
 
-from tests.servers.opcua_server import NAMESPACE
+from tests.servers.opcua.open_asyncua import open_asyncua
 
 
 @asynccontextmanager
@@ -22,16 +21,7 @@ async def described_asyncua_server(
         described: see ``described.js``; 64-bit numbers are plain ones.
         filler: namespaces registered ahead.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"
-    server = Server()
-    await server.init()
-    server.set_endpoint(url)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    for number in range(filler):
-        await server.register_namespace(f"http://example.com/filler/{number}")
-    index = await server.register_namespace(NAMESPACE)
+    server, url, index = await open_asyncua(filler=filler)
     for name, about in described.items():
         kind, content = about["type"], about["value"]
         is_array = isinstance(content, list)
