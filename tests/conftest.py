@@ -11,6 +11,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
+from tests.servers.ports import free_port
+
 settings.register_profile("chaos", max_examples=1_000)
 settings.register_profile("nightly", max_examples=20_000)
 
@@ -27,6 +29,12 @@ def folder() -> Iterator[Path]:
     """Return a folder with a path short enough for a Unix socket."""
     with TemporaryDirectory(prefix="ea", dir="/tmp") as path:
         yield Path(path)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Return a port that stays free while others connect; pytest-asyncio's may be given to one of them."""
+    return free_port()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], *, within_s: float = 10.0, what: str = "") -> None:
+async def eventually(condition: Callable[[], object], *, within_s: float = 30.0, what: str = "") -> None:
     """Return as soon as ``condition()`` is true.
 
     Raises:

@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.servers.mosquitto import Mosquitto, mosquitto
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -183,8 +183,7 @@ def test_a_broker_url_that_it_cannot_use_is_wrong_usage(environment: dict[str, s
 
 
 def test_a_broker_that_is_not_there_is_named(environment: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     run = run_demo(environment, f"1, True, 'mqtt://127.0.0.1:{port}'")
     assert (run.returncode, run.stdout) == (1, "")
     assert f"no broker answers at 127.0.0.1:{port}" in run.stderr

@@ -306,12 +306,12 @@ def sockets(port: int) -> set[tuple[str, str]]:
 def test_500_devices_and_a_change_of_one_of_them(folder: Path) -> None:
     with lasting_broker() as (broker, received), libmodbus_server(host="0.0.0.0") as plc:  # noqa: S104 - 127.0.0.0/8
         hosts = [f"127.0.{n // 250 + 1}.{n % 250 + 1}" for n in range(500)]
-        devices = [device(f"m-{n}", plc.port, 1, host=host) for n, host in enumerate(hosts)]
+        devices = [device(f"m-{n}", plc.port, 1, "2s", host=host) for n, host in enumerate(hosts)]
         with agent(folder, head_yaml(broker) + "".join(devices)) as one:
             until(lambda: len(sockets(plc.port)) == 500, "500 connections", within_s=60)
             until(lambda: len(received.on("/m-499/data")) > 3, "some rounds")
             before, figures = sockets(plc.port), one.metrics()
-            devices[7] = device("m-7", plc.port, 1, host=hosts[7], point="speed")
+            devices[7] = device("m-7", plc.port, 1, "2s", host=hosts[7], point="speed")
             one.write(head_yaml(broker) + "".join(devices))
             begin_s = time.monotonic()
             answer = act(one.folder / "control.sock", "reload", timeout_s=30)
@@ -342,7 +342,7 @@ def test_500_devices_and_a_change_of_one_of_them(folder: Path) -> None:
         for n in range(500):
             if n != 7:
                 times = times_us(received.messages, f"m-{n}")
-                assert max(b - a for a, b in pairwise(times[1:])) < 1_900_000, f"m-{n} missed a turn"
+                assert max(b - a for a, b in pairwise(times[1:])) < 3_900_000, f"m-{n} missed a turn"
 
 
 def test_killed_in_the_middle_of_a_reload_it_comes_back_with_the_file_and_loses_nothing(folder: Path) -> None:

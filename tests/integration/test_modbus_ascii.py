@@ -34,9 +34,9 @@ class Wire(asyncio.Transport):
 
 async def answered(*pieces: bytes) -> tuple[bytes, AsciiTransport, Wire]:
     """Ask unit 1 for register 10, and let ``pieces`` come."""
-    transport, wire = AsciiTransport("line", 0.0, 0.05), Wire()
+    transport, wire = AsciiTransport("line", 0.0, 10.0), Wire()
     transport.connection_made(wire)
-    async with asyncio.timeout(0.1), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         asked = group.create_task(transport.exchange(1, read_pdu(Table.HOLDING, 10, 1)))
         await asyncio.sleep(0)
         for piece in pieces:

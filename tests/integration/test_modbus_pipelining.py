@@ -1,6 +1,7 @@
 """Several requests under way on one connection: what devices make of it, and no reading is ever another's."""
 
 import asyncio
+from statistics import median
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ APART = range(0, 1000, 200)
 
 def collected(port: int, **keys: Any) -> Collected:
     wire = {"host": "127.0.0.1", "port": port, "max_in_flight": 4}
-    short = {"interval": "50ms", "timeout": "150ms", "connect_timeout": "1s"}
+    short = {"interval": "50ms", "timeout": "400ms", "connect_timeout": "1s"}
     return Collected(config_of(wire, words(*APART), **short, **keys))
 
 
@@ -97,7 +98,7 @@ async def test_no_wrong_value_before_a_device_that_mixes_up_is_found_out() -> No
 
         async def ask(address: int) -> None:
             try:
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(10):
                     results.append(await register(transport, address))
             except ExchangeError as exc:
                 results.append(exc)
@@ -183,9 +184,12 @@ async def test_a_device_that_waits_for_acknowledgements_is_not_kept_waiting() ->
     """libmodbus leaves Nagle's algorithm on: with acknowledgements that take their time, each four take 40 ms."""
     with libmodbus_server() as server:
         transport, _ = await window_on(server.port)
-        async with asyncio.timeout(2.0):
-            for _ in range(100):
-                async with asyncio.TaskGroup() as group:
-                    for address in range(4):
-                        group.create_task(register(transport, address))
+        loop, took_s = asyncio.get_running_loop(), []
+        for _ in range(100):
+            began_s = loop.time()
+            async with asyncio.TaskGroup() as group:
+                for address in range(4):
+                    group.create_task(register(transport, address))
+            took_s.append(loop.time() - began_s)
         transport.close()
+    assert median(took_s) < 0.04, "the kernel's delay is in most of them"

@@ -139,11 +139,11 @@ async def test_noise_costs_a_second_try() -> None:
     chance = random.Random(7)
     answered = 0
     async with rtu_line(damage=garbled(chance, 0.01)) as line:
-        transport = await open_serial(SerialModel(port=line.path), 0.0005, 0.1)
+        transport = await open_serial(SerialModel(port=line.path), 0.0005, 0.25)
         for number in range(500):
             station, address = number % 30 + 1, chance.randrange(1000)
             try:
-                async with asyncio.timeout(0.2):
+                async with asyncio.timeout(0.5):
                     got = await ask(transport, station, address, 4)
             except (TimeoutError, ExchangeError):
                 continue

@@ -22,9 +22,11 @@ from tests.servers.modbus_server import (
 )
 
 
-async def ask(transport: TcpTransport, address: int, count: int = 1, unit_id: int = 1) -> list[int]:
-    """Read registers, which hold their own address, and give a silent peer little time."""
-    async with asyncio.timeout(0.05):
+async def ask(
+    transport: TcpTransport, address: int, count: int = 1, unit_id: int = 1, within_s: float = 10.0
+) -> list[int]:
+    """Read registers, which hold their own address."""
+    async with asyncio.timeout(within_s):
         answer = await transport.exchange(unit_id, read_pdu(Table.HOLDING, address, count))
     payload = read_payload(Table.HOLDING, count, answer)
     assert isinstance(payload, bytes)
@@ -45,7 +47,7 @@ async def test_an_answer_with_another_transaction_is_nobodys(changes: dict[str, 
     async with scripted_server(first_reply(**changes)) as server:
         transport = await open_tcp("127.0.0.1", server.port)
         with pytest.raises(TimeoutError):
-            await ask(transport, 10)
+            await ask(transport, 10, within_s=0.05)
         assert await ask(transport, 20) == [20]
         assert (transport.discarded, transport.lost) == (1, None)
         transport.close()
@@ -88,7 +90,7 @@ async def test_a_late_answer_is_discarded_and_never_taken_for_the_next() -> None
     with libmodbus_server(delays_ms={2: 60}) as server:
         transport = await open_tcp("127.0.0.1", server.port)
         with pytest.raises(TimeoutError):
-            await ask(transport, 10, unit_id=2)
+            await ask(transport, 10, unit_id=2, within_s=0.05)
         async with asyncio.timeout(5):
             answer = await transport.exchange(1, read_pdu(Table.HOLDING, 20, 1))
         assert read_payload(Table.HOLDING, 1, answer) == struct.pack(">H", 1020)
@@ -126,7 +128,7 @@ async def test_half_an_answer_ends_the_connection_with_its_exchange() -> None:
     async with scripted_server(lambda request, _: registers_reply(request)[:-1]) as server:
         transport = await open_tcp("127.0.0.1", server.port)
         with pytest.raises(TimeoutError):
-            await ask(transport, 10)
+            await ask(transport, 10, within_s=0.05)
         with pytest.raises(DeviceUnavailableError, match="in the middle of an answer"):
             await ask(transport, 20)
 

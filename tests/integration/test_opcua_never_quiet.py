@@ -24,7 +24,7 @@ from tests.servers.supervised_opcua import Supervised
 pytestmark = pytest.mark.slow
 SERVERS = {"node-opcua": NODE_OPCUA, "asyncua": ASYNCUA}
 # As the driver's README says: 2 * connect_timeout + interval <= retry_max.
-RETRY_MAX_S, CONNECT_S = 1.0, 0.45
+RETRY_MAX_S, CONNECT_S = 1.5, 0.7
 BOUND_S = 2 * RETRY_MAX_S
 
 
@@ -43,7 +43,7 @@ async def test_data_flow_again_by_themselves_and_the_loss_is_told(plant: Plant, 
         await eventually(lambda: device.is_fresh)
         heard_ns = device.clock.now_ns()
         await begin(plant)
-        await eventually(lambda: device.losses, within_s=5)
+        await eventually(lambda: device.losses)
         await heal(plant)
         healed_s = time.monotonic()
         await eventually(lambda: device.is_fresh, within_s=10)

@@ -95,7 +95,7 @@ async def test_times_are_the_sources(server: OpcUaServer, mode: str) -> None:
         async with reporting(device, config) as collected:
             got = await collected.all_of(2)
     assert got["Stamped"].time_ns == 1_767_323_045_678_000_000
-    assert abs(got["Sine"].time_ns - time.time_ns()) < 2_000_000_000
+    assert abs(got["Sine"].time_ns - time.time_ns()) < 60e9
 
 
 @pytest.mark.parametrize("mode", MODES)

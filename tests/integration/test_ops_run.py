@@ -51,11 +51,11 @@ def yaml() -> str:
 
 def edge_agent(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [EDGE_AGENT, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+        [EDGE_AGENT, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
     )
 
 
-def until(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
     end_s = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end_s, what
@@ -138,11 +138,23 @@ def test_a_busy_port_ends_it_with_1_and_says_what_to_do(folder: Path, yaml: str)
 def test_a_disk_that_takes_no_writes_does_not_end_it(folder: Path, yaml: str) -> None:
     one = AgentProcess(folder, yaml)
     limited = f'ulimit -f 60; exec "{EDGE_AGENT}" run "{one.config}"'  # blocks of 512 bytes; beyond them, EFBIG
-    with pytest.raises(subprocess.TimeoutExpired) as waiting:
-        subprocess.run(["sh", "-c", limited], capture_output=True, timeout=5, check=False)
-    messages = [json.loads(line)["message"] for line in (waiting.value.stderr or b"").splitlines()]
-    assert "the outbox cannot be written" in messages
-    assert "agent starts" in messages
+    with subprocess.Popen(["sh", "-c", limited], stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr
+            missing = {"agent starts", "the outbox cannot be written"}
+            while missing:
+                missing.discard(json.loads(process.stderr.readline())["message"])
+            until(lambda: is_away(one), "it goes on with its device")
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+def is_away(one: AgentProcess) -> bool:
+    try:
+        return one.status()["devices"][0]["phase"] == "offline"  # type: ignore[index, no-any-return]
+    except OSError:  # it does not listen yet
+        return False
 
 
 @pytest.mark.slow
@@ -265,12 +277,15 @@ def test_the_log_is_json_and_a_secret_is_in_no_output(folder: Path, yaml: str) -
 
 
 def test_version_is_quick() -> None:
-    took_s = []
-    for _ in range(3):
+    def seconds(*command: object) -> float:
         began_s = time.monotonic()
-        assert edge_agent("version").returncode == 0
-        took_s.append(time.monotonic() - began_s)
-    assert min(took_s) < 1.0  # 0.2 s on an idle machine; a loaded one gets room
+        subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL, timeout=60, check=True)
+        return time.monotonic() - began_s
+
+    # A third of it is Python and what reads the command line.
+    took_s = [(seconds(EDGE_AGENT, "version"), seconds(sys.executable, "-c", "import typer")) for _ in range(5)]
+    version_s, python_s = map(min, zip(*took_s, strict=True))
+    assert version_s < 6 * python_s
 
 
 def imports_of(*arguments: str) -> set[str]:
@@ -278,7 +293,7 @@ def imports_of(*arguments: str) -> set[str]:
         [sys.executable, "-X", "importtime", "-m", "edge_agent", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     return {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}

@@ -289,7 +289,7 @@ async def test_a_half_open_connection_is_noticed_within_one_and_a_half_keep_aliv
         session = await MqttSession.connect(options, options.servers[0], WILL)
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(_ending(session))
-            await eventually(lambda: broker.pings == 2, what="pings that are answered keep it alive")
+            await eventually(lambda: broker.pings >= 2, what="pings that are answered keep it alive")
             assert not watch.done()
             behaviour.answers_ping = False
             began_s = time.monotonic()

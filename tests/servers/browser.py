@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
+_PATIENCE_MS = 30_000  # with a machine that has more to do
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -25,6 +26,7 @@ def chromium() -> Iterator[Browser]:
     """Run it without a window. No other test of this process may use asyncio meanwhile."""
     if not CHROMIUM.exists():
         raise AssertionError("Chromium is not installed: sh tests/servers/install.sh .venv/bin/python")
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         try:
@@ -87,7 +89,7 @@ def visit(browser: Browser, origin: str, path: str = "/", **context: Any) -> Ite
     """
     with browser.new_context(**context) as made:
         page = made.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(_PATIENCE_MS)
         one = Visit(page, origin)
         page.goto(f"{origin}{path}")
         yield one

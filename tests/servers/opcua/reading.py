@@ -72,13 +72,13 @@ class Collected:
     def latest(self) -> dict[str, Reading]:
         return dict(self.all)
 
-    async def all_of(self, count: int, *, within_s: float = 10.0) -> dict[str, Reading]:
+    async def all_of(self, count: int, *, within_s: float = 30.0) -> dict[str, Reading]:
         """Wait until ``count`` points have reported, and return their latest readings."""
         await eventually(lambda: len(self.latest) >= count, within_s=within_s, what=f"{count} points")
         return self.latest
 
 
-async def connect(device: Device, *, within_s: float = 10.0) -> Session:
+async def connect(device: Device, *, within_s: float = 30.0) -> Session:
     async with asyncio.timeout(within_s):
         return await device.connect()
 
@@ -103,7 +103,7 @@ async def read_once(device: Device, config: OpcUaDevice) -> dict[str, Reading]:
     try:
         result: dict[str, Reading] = {}
         for request in device.plan(device.polled, frozenset()):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 result.update(readings(await session.read(request), config))
         return result
     finally:
