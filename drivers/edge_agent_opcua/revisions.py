@@ -26,7 +26,7 @@ class Revisions:
         self._shorter: dict[int, tuple[int, int]] = {}
         self._unfiltered: set[int] = set()
         self._publishing: dict[float, float] = {}
-        self._left_out: set[int] = set()
+        self._left_out: dict[bool, set[int]] = {False: set(), True: set()}  # variables, events
 
     def published(self, asked_s: float, given_s: float) -> None:
         """A subscription publishes each ``given_s``."""
@@ -44,9 +44,12 @@ class Revisions:
         """Points are reported at every change, for want of a deadband or trigger."""
         self._unfiltered.update(points)
 
-    def left_out(self, points: Iterable[int]) -> None:
-        """There is no room for points at the server."""
-        self._left_out.update(points)
+    def has_room(self, point: int, *, is_event: bool, has_room: bool) -> None:
+        """There is room for a point in some subscription of the server, or there is none."""
+        if has_room:
+            self._left_out[is_event].discard(point)
+        else:
+            self._left_out[is_event].add(point)
 
     def remarks(self) -> tuple[str, ...]:
         """Return a sentence for each kind of difference."""
@@ -70,8 +73,13 @@ class Revisions:
             "the server has no such deadband or trigger and reports every change",
         )
         told += self._about(
-            dict.fromkeys(self._left_out, ""),
-            "the server reports no more variables, of all its clients or in as many subscriptions as it gives us",
+            dict.fromkeys(self._left_out[False], ""),
+            "the server has no room for more variables in its subscriptions; these are polled, each at its "
+            "interval, until the next connection",
+        )
+        told += self._about(
+            dict.fromkeys(self._left_out[True], ""),
+            "the server has no room for more events in its subscriptions; these are tried again",
         )
         return tuple(told)
 

@@ -31,13 +31,14 @@ from edge_agent_opcua.node_id import NodeAddress
 from edge_agent_opcua.nodes import Nodes
 from edge_agent_opcua.outage import Outage
 from edge_agent_opcua.plan import Publishing, checked_points, samples_per_s, subscriptions
+from edge_agent_opcua.polled import Polled
 from edge_agent_opcua.profiles import excess
 from edge_agent_opcua.responses import Notification
 from edge_agent_opcua.resumption import Past, Resumption
 from edge_agent_opcua.retries import NEVER, Retries
 from edge_agent_opcua.revisions import Revisions, clocks_apart
 from edge_agent_opcua.services import Services
-from edge_agent_opcua.subscriptions import Subscriptions
+from edge_agent_opcua.subscriptions import TOO_MANY, Subscriptions
 from edge_agent_opcua.survey import Survey
 from edge_agent_opcua.translation import in_time, one_exchange, whole_session
 from edge_agent_opcua.wire import event_fields
@@ -119,6 +120,8 @@ class OpcUaSession:
             self._services, config.url, self._nodes, self._revisions, config.timeout
         )
         self._wanted: Sequence[Publishing] = ()
+        self._polled = Polled()
+        self._has_polled = asyncio.Event()
         self._survey = Survey(config, self._services, self._nodes)
         self._has_made_up = asyncio.Event()
         self._handling = asyncio.Lock()
@@ -132,8 +135,7 @@ class OpcUaSession:
             await self._resolve()
         now_s = self._clock.monotonic_s()
         self._asked_ns = self._checked_ns = self._clock.now_ns()
-        for point, status in (await self._subscriptions.create(wanted)).items():
-            self._retries.failed(point, status, now_s)
+        self._note_rejected(await self._subscriptions.create(wanted), now_s)
         checked = frozenset(self._checked_points)
         slowest_s = max((publishing.interval_s for publishing in wanted), default=0.0)
         everything = [item for publishing in wanted for item in publishing.items]
@@ -167,6 +169,7 @@ class OpcUaSession:
             for subscription in self._subscriptions:
                 group.create_task(self._listen(emit), name=f"publish:{self._device}:{subscription.number}")
             group.create_task(self._make_up(emit), name=f"history:{self._device}")
+            group.create_task(self._poll(emit), name=f"poll:{self._device}")
             await self._watch()
 
     async def find_points(self) -> str:
@@ -282,13 +285,51 @@ class OpcUaSession:
             self._check.note(columns)
             overflown = tuple(_overflown(columns))
             about = Lost(overflown, since_ns, time_ns, LossReason.OVERFLOW, len(overflown))
-            self._outage.resume(time_ns, columns)
-            columns = self._resumption.apply(columns, time_ns)
-            refused = self._note_statuses(columns)
-            self._outage.note(time_ns, columns)
-            await emit(ReadingBatch(self._device, time_ns, columns, refused, (about,) if overflown else ()))
+            await self._report(time_ns, columns, emit, (about,) if overflown else ())
         self._note_heard(time_ns)
         return [ua.SubscriptionAcknowledgement(subscription.number, told.sequence)]
+
+    async def _report(
+        self, time_ns: int, columns: tuple[Column, ...], emit: Emit, lost: tuple[Lost, ...] = ()
+    ) -> None:
+        """Pass on what the server says of points that it reports, or would if it had room for them."""
+        self._outage.resume(time_ns, columns)
+        columns = self._resumption.apply(columns, time_ns)
+        refused = self._note_statuses(columns)
+        self._outage.note(time_ns, columns)
+        await emit(ReadingBatch(self._device, time_ns, columns, refused, lost))
+
+    async def _poll(self, emit: Emit) -> NoReturn:
+        """Read the points for which no subscription has room, each at its interval."""
+        while True:
+            await self._has_polled.wait()
+            points = self._polled.due(self._clock.monotonic_s())
+            known = [point for point in points if self._nodes[point] is not None]
+            if points:
+                await self._services.renew_channel()
+                with whole_session(self._url, "reading what no subscription has room for"):
+                    async with asyncio.timeout(self._patience_s):
+                        answers = await self._services.read(self._nodes.operations(known))
+                    time_ns = self._clock.now_ns()
+                    statuses = dict.fromkeys(set(points).difference(known), int(Quality.BAD_NODE_ID_UNKNOWN))
+                    columns = self._decoder.read(time_ns, known, answers, statuses)
+                async with self._handling:
+                    await self._report(time_ns, columns, emit)
+            if self._polled:
+                await self._clock.sleep(max(0.0, self._polled.next_s - self._clock.monotonic_s()))
+            else:
+                self._has_polled.clear()
+
+    def _note_rejected(self, rejected: Mapping[int, int], now_s: float) -> dict[int, int]:
+        """Note what the server does not report, to be polled or tried again; return the statuses that are news."""
+        crowded = {point for point in self._subscriptions.variables(rejected) if rejected[point] == TOO_MANY}
+        for point in crowded:
+            self._polled.add(point, self._subscriptions.interval_s(point), now_s)
+            self._retries.passed(point)
+        if crowded:
+            self._has_polled.set()
+        others = {point: status for point, status in rejected.items() if point not in crowded}
+        return {point: status for point, status in others.items() if self._retries.failed(point, status, now_s)}
 
     def _note_heard(self, time_ns: int) -> None:
         self._past.heard_ns = time_ns
@@ -316,8 +357,9 @@ class OpcUaSession:
         )
         for point in accepted:
             self._retries.passed(point)
-        self._begin_events(set(points) - rejected.keys())
-        return {point: status for point, status in rejected.items() if self._retries.failed(point, status, now_s)}
+            self._polled.remove(point)
+        self._begin_events(accepted)
+        return self._note_rejected(rejected, now_s)
 
     async def _cross_check(self, emit: Emit) -> None:
         """Read what is reported, if it is time; what the server kept to itself is reported, and asked for anew."""

@@ -34,6 +34,7 @@ class Subscriptions:
         self._revisions = revisions
         self._margin_s = margin_s
         self.items: dict[int, Item] = {}
+        self._publishing_s: dict[int, float] = {}
         self._by_number: dict[int, Subscription] = {}
         self._of_point: dict[int, Subscription] = {}
 
@@ -47,11 +48,19 @@ class Subscriptions:
             DeviceUnavailableError: the server refuses, or its answers make no sense.
         """
         rejected: dict[int, int] = {}
-        firsts = [await self._create(publishing) for publishing in wanted]  # one each before any has another
+        firsts: list[Subscription | None] = []  # one each before any has another
+        for publishing in wanted:
+            firsts.append(await (self._further(publishing) if firsts else self._create(publishing)))
         for publishing, first in zip(wanted, firsts, strict=True):
             self.items |= {item.point: item for item in publishing.items}
+            self._publishing_s |= dict.fromkeys((item.point for item in publishing.items), publishing.interval_s)
             rejected |= await self._spread(publishing, first)
+        self._tell_room(self.items, rejected)
         return rejected
+
+    def interval_s(self, point: int) -> float:
+        """Return how often news of ``point`` would come, if the server reported it as it was asked to."""
+        return max(self._publishing_s[point], self.items[point].sampling_s)
 
     async def ask_anew(self, points: Sequence[int]) -> Mapping[int, int]:
         """Ask for points as if for the first time; return the statuses of those that are not reported."""
@@ -61,6 +70,7 @@ class Subscriptions:
             if mine:
                 await subscription.forget(mine)
                 rejected |= await self._monitor(subscription, [self.items[point] for point in mine])
+        self._tell_room(points, rejected)
         return rejected
 
     def numbered(self, number: int) -> Subscription:
@@ -117,7 +127,7 @@ class Subscriptions:
         silent = min(left_s, key=lambda one: left_s[one])
         return silent, left_s[silent]
 
-    async def _spread(self, asked: Publishing, home: Subscription) -> Mapping[int, int]:
+    async def _spread(self, asked: Publishing, first: Subscription | None) -> Mapping[int, int]:
         """Subscribe to the items of one interval, in as many subscriptions as it takes; return as ``create``.
 
         What a server finds too much for one subscription goes into the next, whether it told its limit or not, as
@@ -126,7 +136,7 @@ class Subscriptions:
         rejected: dict[int, int] = {}
         limit = self._services.max_items or len(asked.items)
         waiting = asked.items
-        subscription: Subscription | None = home
+        subscription, home = first, first or next(iter(self))
         while subscription is not None:
             mine, waiting = waiting[:limit], waiting[limit:]
             refused = await self._monitor(subscription, mine)
@@ -143,8 +153,13 @@ class Subscriptions:
             subscription = await self._further(asked) if waiting and not is_vain else None
         left_out = [item.point for item in waiting]
         self._of_point |= dict.fromkeys(left_out, home)
-        self._revisions.left_out(left_out)
         return rejected | dict.fromkeys(left_out, TOO_MANY)
+
+    def _tell_room(self, points: Iterable[int], rejected: Mapping[int, int]) -> None:
+        """Say for which of ``points``, that the server was asked to report, it had room."""
+        for point in points:
+            is_event = self.items[point].events is not None
+            self._revisions.has_room(point, is_event=is_event, has_room=rejected.get(point) != TOO_MANY)
 
     async def _create(self, asked: Publishing) -> Subscription:
         subscription = Subscription(self._services, self._url, asked, self._revisions)

@@ -88,10 +88,31 @@ async def test_points_for_which_the_server_has_no_room_cost_no_other() -> None:
             got = await collected.all_of(250)
             assert isinstance(collected.session, OpcUaSession)
             remarks = collected.session.remarks
-    statuses = [got[f"Float_{i:03}"].status for i in range(250)]
-    assert statuses == [0] * 200 + [0x80DB_0000] * 50
-    assert len(remarks) == 1
-    assert remarks[0].endswith("Float_200, Float_201, Float_202, Float_203, Float_204 and 45 more")
+            crowded.order("set", name="Float.249", value=7.5)
+            await eventually(lambda: collected.latest["Float_249"].value == 7.5)
+    assert {name: (reading.value, reading.status) for name, reading in got.items()} == {
+        f"Float_{i:03}": (i + 0.5, 0) for i in range(250)
+    }
+    assert len([name for name, _ in collected.all if name == "Float_199"]) == 1, (
+        "reported: once, for it does not change"
+    )
+    (remark,) = remarks
+    assert remark.startswith("the server has no room for more variables in its subscriptions; these are polled")
+    assert remark.endswith(": Float_200, Float_201, Float_202, Float_203, Float_204 and 45 more")
+
+
+async def test_what_was_polled_for_want_of_room_is_reported_after_the_next_connection() -> None:
+    with opcua_server(maxItems=100, maxSubscriptions=1) as crowded:
+        device, config = make_device(crowded.url, points(f"Float.{i:03}" for i in range(150)))
+        for max_items, remarks in ((100, 1), (200, 0)):
+            crowded.kill()
+            crowded.start(maxItems=max_items)
+            async with reporting(device, config) as collected:
+                got = await collected.all_of(150)
+                assert isinstance(collected.session, OpcUaSession)
+                assert len(collected.session.remarks) == remarks
+                assert len(collected.session._polled) == 50 * remarks
+            assert all(is_good(reading.status) for reading in got.values())
 
 
 async def test_the_server_keeps_small_changes_to_itself(server: OpcUaServer) -> None:

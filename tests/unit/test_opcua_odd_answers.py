@@ -48,10 +48,10 @@ async def test_what_the_server_kept_to_itself_and_does_not_report_anew_is_bad() 
     server, clock = FakeServer(), FakeClock()
     session = await prepared(server, config(1, mode="both", keep_alive="1h", check_interval="10min"), clock)
     server.notifications = [change(1, (0, 99))]  # a read gives 0
-    server.item_codes = {0: ua.StatusCodes.BadTooManyMonitoredItems}
+    server.item_codes = {0: ua.StatusCodes.BadOutOfMemory}
     batches = await listened(server, session, clock, 1, 600, 5, 10)
     *_, last = batches
-    assert [list(column.statuses or ()) for column in last.columns] == [[ua.StatusCodes.BadTooManyMonitoredItems]]
+    assert [list(column.statuses or ()) for column in last.columns] == [[ua.StatusCodes.BadOutOfMemory]]
 
 
 @pytest.mark.parametrize("year", [1601, 9999])

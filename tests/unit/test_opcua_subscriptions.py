@@ -15,12 +15,16 @@ from tests.servers.opcua.fake_services import SUBSCRIPTION, FakeServer
 from tests.unit.test_opcua_session import change, config, prepared, run
 
 SECOND, THIRD = SUBSCRIPTION + 10, SUBSCRIPTION + 20
-NO_ROOM = "the server reports no more variables, of all its clients or in as many subscriptions as it gives us"
+NO_ROOM = (
+    "the server has no room for more variables in its subscriptions; these are polled, each at its interval, "
+    "until the next connection"
+)
+NO_ROOM_FOR_EVENTS = "the server has no room for more events in its subscriptions; these are tried again"
 
 
-async def statuses(server: FakeServer, points: int) -> tuple[dict[int, int], list[str]]:
-    """Return the statuses of the points that are not reported, and what is remarked."""
-    session = await prepared(server, config(points))
+async def statuses(server: FakeServer, count: int = 0, **keys: Any) -> tuple[dict[int, int], list[str]]:
+    """Return the statuses of the points that are told without a notification, and what is remarked: 0 = polled."""
+    session = await prepared(server, config(count, **keys))
     told: dict[int, int] = {}
 
     async def emit(batch: ReadingBatch) -> None:
@@ -29,7 +33,7 @@ async def statuses(server: FakeServer, points: int) -> tuple[dict[int, int], lis
     server.notifications = [change(1, subscription=0)]  # of none of ours: the end
     with pytest.raises(DeviceUnavailableError):
         await session.run(emit)
-    return told, [remark for remark in session.remarks if remark.startswith(NO_ROOM)]
+    return told, [remark for remark in session.remarks if "no room" in remark]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ async def test_a_limit_of_all_subscriptions_together_leaves_no_empty_ones_behind
     server = FakeServer()
     server.largest_subscription, server.most_items = 2, 3
     refused, remarks = await statuses(server, 5)
-    assert refused == dict.fromkeys([3, 4], 0x80DB_0000)
+    assert refused == dict.fromkeys([3, 4], 0)
     assert remarks == [f"{NO_ROOM}: p3, p4"]
     assert server.subscriptions == {SUBSCRIPTION: {0, 1}, SECOND: {2}}
 
@@ -72,7 +76,7 @@ async def test_a_limit_of_all_subscriptions_together_leaves_no_empty_ones_behind
 async def test_a_server_that_has_no_room_at_all_is_not_asked_for_more_subscriptions() -> None:
     server = FakeServer()
     server.most_items = 0
-    assert await statuses(server, 2) == (dict.fromkeys([0, 1], 0x80DB_0000), [f"{NO_ROOM}: p0, p1"])
+    assert await statuses(server, 2) == (dict.fromkeys([0, 1], 0), [f"{NO_ROOM}: p0, p1"])
     assert server.subscriptions == {SUBSCRIPTION: set()}
 
 
@@ -81,7 +85,7 @@ async def test_a_server_that_gives_no_further_subscription_costs_the_points_that
     server.max_items, server.most_subscriptions = 2, 2
     server.item_codes = {3: 0x8034_0000}
     refused, remarks = await statuses(server, 6)
-    assert refused == {3: 0x8034_0000, 4: 0x80DB_0000, 5: 0x80DB_0000}
+    assert refused == {3: 0x8034_0000, 4: 0, 5: 0}
     assert remarks == [f"{NO_ROOM}: p4, p5"]
 
 
@@ -100,6 +104,21 @@ async def test_each_interval_has_a_subscription_before_any_has_another() -> None
     points[7]["publishing_interval"] = "60s"
     await prepared(server, config(points=points))
     assert server.subscriptions == {SUBSCRIPTION: {0, 1}, SECOND: {7}, THIRD: {2, 3}}
+
+
+async def test_an_interval_for_which_there_is_no_subscription_is_polled() -> None:
+    server = FakeServer()
+    server.most_subscriptions = 1
+    points = [{"name": "p0", "node": "i=0"}, {"name": "p1", "node": "i=1", "publishing_interval": "60s"}]
+    assert await statuses(server, points=points) == ({1: 0}, [f"{NO_ROOM}: p1"])
+    assert server.subscriptions == {SUBSCRIPTION: {0}}
+
+
+async def test_events_for_which_there_is_no_room_are_bad_for_that_reason_and_tried_again() -> None:
+    server = FakeServer()
+    server.most_items = 0
+    points = [{"name": "alarms", "node": "i=2253", "events": "alarms"}]
+    assert await statuses(server, points=points) == ({0: 0x80DB_0000}, [f"{NO_ROOM_FOR_EVENTS}: alarms"])
 
 
 async def test_a_server_without_a_subscription_for_us_is_unavailable() -> None:
