@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent import __version__
-from edge_agent.cli import commands, main, reference, run, status, table
+from edge_agent.cli import commands, devices, main, reference, run, status, table
 from edge_agent.cli.exits import MEANINGS, ExitCode, exit_code
 from edge_agent.config import Problem
 from edge_agent.errors import (
@@ -382,6 +382,31 @@ def test_a_table_on_a_narrow_terminal_cuts_nothing_off(
     assert "".join(line.split()[0] for line in capsys.readouterr().out.splitlines()[3:] if line.strip()) == (
         "88.101.0042/EQ.press-01"
     )
+
+
+@pytest.mark.parametrize(("server_time_ns", "is_shown"), [(None, False), (1_800_000_000_000_000_000, True)])
+def test_a_terminal_shows_the_time_of_the_server_of_a_device_only_where_there_is_one(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    server_time_ns: int | None,
+    *,
+    is_shown: bool,
+) -> None:
+    point = {"name": "feed", "value": 1.5, "unit": "mm", "quality": "GOOD", "time_ns": 1, "server_time_ns": None}
+    points = [point, point | {"server_time_ns": server_time_ns}]
+    known = {"id": "cnc", "phase": "online", "now_ns": 2, "points": points}
+    monkeypatch.setattr(
+        devices, "act", lambda *_: known | {"plan": [], "refused": [], "silent": [], "learned": {}}
+    )
+    devices.show_device(None, Path("control.sock"), "cnc", as_json=False)
+    header = capsys.readouterr().out.splitlines()[1]
+    assert header.endswith("\tserver time"), "a pipe has the same columns always"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "250")
+    devices.show_device(None, Path("control.sock"), "cnc", as_json=False)
+    shown = capsys.readouterr().out
+    assert "quality" in shown
+    assert ("server time" in shown) is is_shown
 
 
 def test_the_exit_code_of_several_errors_is_the_one_that_says_most(caplog: pytest.LogCaptureFixture) -> None:

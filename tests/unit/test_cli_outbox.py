@@ -117,6 +117,24 @@ def test_show_tells_of_gap_records_and_of_damage(state: Path, capsys: pytest.Cap
     assert (last[2], last[3], last[7]) == ("press-01", "event", "gap record: 1 reading missing (damaged)")
 
 
+@pytest.mark.parametrize(("device", "is_shown"), [("press-01", False), ("meter", True)])
+def test_a_terminal_shows_the_time_of_the_server_only_where_there_is_one(
+    state: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    *,
+    is_shown: bool,
+) -> None:
+    header, *_ = say(capsys, "show", state, "--device", device).splitlines()
+    assert header.endswith("\tserver time"), "a pipe has the same columns always"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "250")
+    shown = say(capsys, "show", state, "--device", device)
+    assert "quality" in shown
+    assert ("server time" in shown) is is_shown
+
+
 def test_show_has_the_time_of_the_server_where_it_is_another(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
