@@ -15,8 +15,6 @@ import asyncio
 import random
 import socket
 import struct
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +30,7 @@ from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.source import ValueType
 from edge_agent_modbus.tcp import TcpTransport
 from edge_agent_modbus.transport import Transport
+from tests.fuzz.command import command
 
 HEADER = struct.Struct(">HHHB")
 WORDS = 12  # the first points are one register each, of which the value is known
@@ -246,17 +245,9 @@ class Fuzzer:
         return frame[:4] + struct.pack(">HBBB", 3 + size, frame[6], 3, size) + frame[9 : 9 + size]
 
 
-def main(count: int, seed: int) -> None:
-    """Run and print."""
-    fuzzer = Fuzzer(random.Random(seed))
-    begin_s = time.process_time()
-    asyncio.run(fuzzer.run(count))
-    spent_s = time.process_time() - begin_s
-    outcomes = ", ".join(f"{number:,} {name}" for name, number in fuzzer.outcomes.most_common())
-    print(
-        f"{fuzzer.frames:,} frames, {fuzzer.connections:,} connections, seed {seed}, {spent_s:.0f} s: {outcomes}"
-    )
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    command(
+        Fuzzer,
+        lambda one, count: asyncio.run(one.run(count)),
+        lambda one: f"{one.frames:,} frames, {one.connections:,} connections",
+    )

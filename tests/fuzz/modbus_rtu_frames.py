@@ -16,8 +16,6 @@ before some lines had an echo.
 import asyncio
 import random
 import struct
-import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ from edge_agent_modbus.owed import Debts
 from edge_agent_modbus.rtu import RtuTransport, crc
 from edge_agent_modbus.session import ModbusSession, ModbusUnit
 from edge_agent_modbus.transport import Transport
+from tests.fuzz.command import command
 from tests.fuzz.modbus_frames import WORDS, points
 from tests.servers.virtual_time import VirtualClock, run_at_once
 
@@ -271,18 +270,11 @@ class Fuzzer:
         return framed(bytes([frame[0] ^ 1]) + frame[1:-2])
 
 
-def main(count: int, seed: int) -> None:
-    """Run and print."""
-    fuzzer = Fuzzer(random.Random(seed))
-    begin_s = time.process_time()
-    run_at_once(fuzzer.run(count))
-    spent_s = time.process_time() - begin_s
-    outcomes = ", ".join(f"{number:,} {name}" for name, number in fuzzer.outcomes.most_common())
-    print(
-        f"{fuzzer.frames:,} requests answered or not, {fuzzer.late:,} of them late, {fuzzer.connections:,} "
-        f"connections, seed {seed}, {spent_s:.0f} s: {outcomes}"
-    )
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    command(
+        Fuzzer,
+        lambda one, count: run_at_once(one.run(count)),
+        lambda one: (
+            f"{one.frames:,} requests answered or not, {one.late:,} of them late, {one.connections:,} connections"
+        ),
+    )

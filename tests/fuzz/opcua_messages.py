@@ -11,8 +11,6 @@ are void, in 55,704 asyncua fails, in 1,498 it has no say.
 import math
 import random
 import struct
-import sys
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from asyncua.ua import ua_binary
 
 from edge_agent.model import Quality
 from edge_agent_opcua.binary import MalformedError
+from tests.fuzz.command import command
 from tests.fuzz.opcua_oracle import POINTS, NoSayError, differences, ours, theirs
 
 Kind = ua.VariantType
@@ -240,15 +239,5 @@ def compared(kind: str, message: bytes) -> str:
     return "same"
 
 
-def main(count: int, seed: int) -> None:
-    """Run and print."""
-    fuzzer = Fuzzer(random.Random(seed))
-    begin_s = time.process_time()
-    fuzzer.run(count)
-    spent_s = time.process_time() - begin_s
-    outcomes = ", ".join(f"{number:,} {name}" for name, number in fuzzer.outcomes.most_common())
-    print(f"{fuzzer.messages:,} messages, seed {seed}, {spent_s:.0f} s: {outcomes}")
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    command(Fuzzer, Fuzzer.run, lambda one: f"{one.messages:,} messages")

@@ -12,8 +12,6 @@ import asyncio
 import itertools
 import math
 import random
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +25,7 @@ from edge_agent_opcua import convert
 from edge_agent_opcua.binary import BuiltIn, MalformedError, Structure, Value
 from edge_agent_opcua.definitions import address_of, structures_of
 from edge_agent_opcua.structure import Definitions, whole
+from tests.fuzz.command import command
 from tests.fuzz.opcua_messages import Fuzzer, Messages
 from tests.fuzz.opcua_oracle import NoSayError, plain
 
@@ -281,15 +280,5 @@ def _without_null(told: Any) -> Any:
     return [_without_null(one) for one in told] if isinstance(told, list) else told
 
 
-def main(count: int, seed: int) -> None:
-    """Run and print."""
-    fuzzer = StructureFuzzer(random.Random(seed))
-    begin_s = time.process_time()
-    fuzzer.run(count)
-    spent_s = time.process_time() - begin_s
-    outcomes = ", ".join(f"{number:,} {name}" for name, number in fuzzer.outcomes.most_common())
-    print(f"{fuzzer.messages:,} structures, seed {seed}, {spent_s:.0f} s: {outcomes}")
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    command(StructureFuzzer, StructureFuzzer.run, lambda one: f"{one.messages:,} structures")
