@@ -29,6 +29,13 @@ Outbox = Annotated[
     Path, typer.Argument(metavar="PATH", help="The agent's YAML file, its state directory, or an outbox.db.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="For scripts: JSON.")]
+Running = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="Ask the agent that runs with this YAML file.")
+]
+Socket = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
+]
 
 
 @app.command()
@@ -63,14 +70,9 @@ def check(
 
 @app.command()
 def status(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="Ask the agent that runs with this YAML file.")
-    ] = None,
+    config: Running = None,
     *,
-    socket: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
-    ] = None,
+    socket: Socket = None,
     as_json: Json = False,
 ) -> None:
     """Show the running agent: devices, outbox, publishers."""
@@ -81,14 +83,9 @@ def status(
 
 @app.command()
 def reload(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="Ask the agent that runs with this YAML file.")
-    ] = None,
+    config: Running = None,
     *,
-    socket: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
-    ] = None,
+    socket: Socket = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
     ] = False,
@@ -112,10 +109,7 @@ def devices(
     config: Annotated[
         Path | None, typer.Option(metavar="CONFIG", help="Ask the agent that runs with this YAML file.")
     ] = None,
-    socket: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Its control socket; default: that of CONFIG, or of the service."),
-    ] = None,
+    socket: Socket = None,
     forget: Annotated[
         bool,
         typer.Option("--forget", help="Forget what NAME refuses and what was learned of it: it is searched anew."),

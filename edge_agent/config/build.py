@@ -26,8 +26,9 @@ from edge_agent.config.schema import (
 from edge_agent.config.source import Source
 from edge_agent.driver import DeadbandModel, DeviceModel, DriverSpec, PointModel
 from edge_agent.errors import ConfigError
+from edge_agent.loopback import is_loopback
 from edge_agent.model import Deadband, DeviceId, GatewayId, Point, PointName, PointTable, PublisherId
-from edge_agent.ops.options import OpsOptions, is_loopback
+from edge_agent.ops.options import OpsOptions
 from edge_agent.outbox.options import OutboxOptions, WhenFull
 from edge_agent.publish.options import MqttOptions, ReplayOptions, TlsOptions, TopicOptions
 from edge_agent.registry import Registry

@@ -13,7 +13,7 @@ from edge_agent.config.shape import Location
 from edge_agent.driver import DeviceModel, DriverSpec, Shared
 from edge_agent.errors import IdentifierError
 from edge_agent.identify.template import fill
-from edge_agent.ops.options import is_loopback
+from edge_agent.loopback import is_loopback
 
 MIN_TOKEN = 16
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from edge_agent.loopback import is_loopback
 from edge_agent.ops.actions import answer
-from edge_agent.ops.options import is_loopback
 from edge_agent.ops.requests import NOT_HTTP
 
 COOKIE = "edge-agent"

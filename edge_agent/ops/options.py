@@ -1,6 +1,5 @@
 """What the configuration says about operating the agent."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +28,3 @@ class OpsOptions:
     certificate: Path | None = None
     key: Path | None = None
     files: str = ""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether nobody but this machine can get at ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

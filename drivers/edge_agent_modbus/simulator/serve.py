@@ -1,12 +1,12 @@
 """Which simulated units share a line or an address, where that is, and all of them at work."""
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 from edge_agent.errors import SimulationError
+from edge_agent.loopback import is_loopback
 from edge_agent.simulating import Simulation, SimulationEventKind
 from edge_agent_modbus.dialer import peer_name
 from edge_agent_modbus.simulator.config import SimulatedDevice
@@ -95,7 +95,7 @@ def _places(
     places: dict[tuple[str, int], tuple[str, int]] = {}
     for position, (host, port) in enumerate(keys):
         base = simulation.port_base
-        own = host if _is_loopback(host) else _LOOPBACK
+        own = host if is_loopback(host) else _LOOPBACK
         place = simulation.host or own, port if base is None else base + position if base else 0
         for other, taken in places.items():
             if taken == place and place[1]:
@@ -113,12 +113,3 @@ def _check_units(place: str, units: Sequence[Unit]) -> None:
         if unit.number in seen:
             raise SimulationError(f"{seen[unit.number].id} and {unit.id} are both unit {unit.number} at {place}")
         seen[unit.number] = unit
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
