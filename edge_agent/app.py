@@ -366,6 +366,7 @@ class Agent:
                     "name": point.name,
                     "value": value,
                     "unit": point.unit,
+                    "range": point.limits,
                     "quality": quality_name(latest.status),
                     "time_ns": latest.time_ns,
                     "server_time_ns": latest.server_time_ns,

@@ -122,6 +122,7 @@ def _point(model: PointModel) -> Point:
         reading_class=model.reading_class,
         description=model.description,
         deadband=None if model.deadband is None else _deadband(model.deadband),
+        range=None if model.range is None else (model.range.low, model.range.high),
     )
 
 

@@ -72,6 +72,7 @@ class Point:
         unit: UCUM or floor notation, as configured; published as it is.
         reading_class: decides what is dropped first when the outbox is full.
         deadband: None keeps every reading.
+        range: lowest and highest value that is expected; None = not known.
     """
 
     name: PointName
@@ -79,6 +80,12 @@ class Point:
     reading_class: ReadingClass = ReadingClass.TREND
     description: str = ""
     deadband: Deadband | None = None
+    range: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> dict[str, float] | None:
+        """The range, for whoever shows it."""
+        return None if self.range is None else {"low": self.range[0], "high": self.range[1]}
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ def _point(current: DeviceCurrent, index: int) -> dict[str, object]:
         "name": point.name,
         "description": point.description,
         "unit": point.unit,
+        "range": point.limits,
         "value": value,
         "severity": severity,
         "quality": quality_name(latest.status),

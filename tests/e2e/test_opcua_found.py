@@ -86,6 +86,8 @@ def test_what_the_server_has_arrives_and_what_it_gets_is_taken_up_while_others_g
         told = directory(received)["cnc-07/load"]
         assert (told["handle"], told["unit"]) == ("88.000.7/EQ.cnc-07.load", "kW")
         assert told["range"] == {"low": 0.0, "high": 30.0}
+        ranges = {point["name"]: point["range"] for point in state_of(one, "cnc-07")["points"]}
+        assert ranges == {"float_000": None, "float_001": None, "float_002": None, "load": told["range"]}
         assert server.order("sessions")["ever"] == 2, "one to find them, one to collect them"
         handles = {name: entry["handle"] for name, entry in directory(received).items()}
 

@@ -89,7 +89,9 @@ def plant(last: str = HOSTILE) -> Iterator[Plant]:
             'identifiers: {prefix: "88.000.7", allow_placeholder: true}\n'
             f'publishers: [{{id: cloud, type: mqtt, servers: ["mqtt://127.0.0.1:{broker.port}"]}}]\n'
             "devices:\n"
-            + DEVICE.format(id="press-01", name="Press 1", port=server.port, unit=1)
+            + DEVICE.format(id="press-01", name="Press 1", port=server.port, unit=1).replace(
+                "unit: bar", "unit: bar, range: {low: 0, high: 250.5}"
+            )
             + DEVICE.format(id="press-02", name="Press 2", port=server.port, unit=2)
             + DEVICE.format(id="mill-03", name="Mill", port=free_port(), unit=1)
             + DEVICE.format(id="press-04", name=json.dumps(last), port=server.port, unit=4).replace(
@@ -131,7 +133,7 @@ def test_values_move_and_are_told_with_unit_quality_age_and_code(browser: Browse
             shared.write(0, value)
             expect(points.locator("tr").first.locator(".value")).to_have_text(str(value))
         name, value_shown, unit, quality, age = cells(one, "pressure")
-        assert (name, value_shown, unit, quality) == ("pressure", "815", "bar", "Good")
+        assert (name, value_shown, unit, quality) == ("pressure", "815", "bar (0 … 250.5)", "Good")
         assert re.fullmatch(r"\d\.\d s", age)
         assert cells(one, "parts")[1] == str((1001 << 48) + (1002 << 32) + (1003 << 16) + 1004)  # beyond 2^53
         assert cells(one, "door")[1] == "on"

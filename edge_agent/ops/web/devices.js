@@ -134,7 +134,12 @@ function cells(point, row, now) {
   mark(row, "severity", point.severity);
   if (row.title !== point.description) row.title = point.description;
   const age = point.time_ns ? duration((now - point.time_ns) / 1e9) : "–";
-  return [point.name, value(point.value), point.unit, quality(point), age];
+  return [point.name, value(point.value), unit(point), quality(point), age];
+}
+
+function unit(point) {
+  const range = point.range ? `(${value(point.range.low)} … ${value(point.range.high)})` : "";
+  return [point.unit, range].filter(Boolean).join(" ");
 }
 
 function quality(point) {
