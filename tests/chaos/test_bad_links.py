@@ -59,6 +59,13 @@ class Cost:
         return float(self._process.memory_info().rss - self._rss) / 2**20
 
 
+def good_share(one: AgentProcess) -> float:
+    """Return what it takes on a good link: two devices are polled every 100 ms, and all of it is sent."""
+    cost = Cost(one)
+    time.sleep(10)
+    return cost.cpu_share()
+
+
 def test_a_half_open_connection_is_noticed_and_costs_nothing(tmp_path: Path) -> None:
     with plant(tmp_path) as (one, way):
         begin_s = time.monotonic()
@@ -72,38 +79,43 @@ def test_a_half_open_connection_is_noticed_and_costs_nothing(tmp_path: Path) -> 
 
 def test_a_broker_that_accepts_and_never_answers_is_cheap(tmp_path: Path) -> None:
     with plant(tmp_path) as (one, way):
+        good = good_share(one)
         way.link = Link.HALF_OPEN
         until(lambda: not one.metrics()["edge_agent_publisher_up"], "the loss is noticed")
         cost = Cost(one)
         time.sleep(30)
         cpu, grown = cost.cpu_share(), cost.grown_mib()
-    print(f"never answering: {cpu:.1%} CPU (with the polls of 2 devices every 100 ms), RSS {grown:+.1f} MiB")
+    print(f"never answering: {cpu:.1%} CPU (a good link: {good:.1%}), RSS {grown:+.1f} MiB")
     assert grown < 8
-    assert cpu < 0.05
+    assert cpu < 1.5 * good
 
 
 def test_a_link_of_one_kilobyte_a_second_costs_no_memory(tmp_path: Path) -> None:
     with plant(tmp_path) as (one, way):
+        good = good_share(one)
         way.link = Link.SLOW
         time.sleep(10)
         cost = Cost(one)
         time.sleep(30)
         cpu, grown = cost.cpu_share(), cost.grown_mib()
         pending = one.metrics()["edge_agent_outbox_pending_rows"]
-    print(f"1 KB/s: {pending:.0f} rows behind, {cpu:.1%} CPU, RSS {grown:+.1f} MiB")
+    print(f"1 KB/s: {pending:.0f} rows behind, {cpu:.1%} CPU (a good link: {good:.1%}), RSS {grown:+.1f} MiB")
     assert pending > 50, "the link was not slow enough to matter"
     assert grown < 8
-    assert cpu < 0.05
+    assert cpu < 1.5 * good
 
 
 def test_a_broker_that_closes_a_hundred_times_is_not_hammered(tmp_path: Path) -> None:
     with plant(tmp_path, retry_max="1s") as (one, way):
-        before = way.accepted
+        good, before = good_share(one), way.accepted
         way.link = Link.CLOSING
         cost, begin_s = Cost(one), time.monotonic()
         until(lambda: way.accepted - before >= 100, "a hundred attempts", within_s=200)
         took_s, cpu, grown = time.monotonic() - begin_s, cost.cpu_share(), cost.grown_mib()
-    print(f"closed 100 times in {took_s:.0f} s (retry_max 1 s): {cpu:.1%} CPU, RSS {grown:+.1f} MiB")
+    print(
+        f"closed 100 times in {took_s:.0f} s (retry_max 1 s): {cpu:.1%} CPU (a good link: {good:.1%}), "
+        f"RSS {grown:+.1f} MiB"
+    )
     assert took_s > 30
     assert grown < 8
-    assert cpu < 0.05
+    assert cpu < 1.5 * good

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 MINUTES = 2.0  # against each server
 # As the driver's README says: 2 * connect_timeout + interval <= retry_max.
-RETRY_MAX_S, CONNECT_S = 1.0, 0.45
+RETRY_MAX_S, CONNECT_S = 1.5, 0.7
 
 
 @pytest.mark.parametrize("command", [NODE_OPCUA, ASYNCUA], ids=["node-opcua", "asyncua"])

@@ -124,7 +124,8 @@ def test_a_secret_of_a_file_that_others_can_read_is_refused(folder: Path) -> Non
 
 def test_a_written_secret_that_others_can_read_is_to_be_changed(folder: Path) -> None:
     path = folder / "a.yaml"
-    path.touch(0o644)
+    path.touch()
+    path.chmod(0o644)
     text = refusal(path, f"devices:\n  - {{id: a, driver: fake, tokens: [{CANARY}], {POINTS}}}\n")
     mode = "640" if os.geteuid() == 0 else "600"
     assert "a secret is never written in the file" in text
