@@ -308,7 +308,7 @@ class OpcUaSession:
             if points:
                 await self._services.renew_channel()
                 with whole_session(self._url, "reading what no subscription has room for"):
-                    async with asyncio.timeout(self._patience_s):
+                    async with in_time(self._patience_s):
                         answers = await self._services.read(self._nodes.operations(known))
                     time_ns = self._clock.now_ns()
                     statuses = dict.fromkeys(set(points).difference(known), int(Quality.BAD_NODE_ID_UNKNOWN))

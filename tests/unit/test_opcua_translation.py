@@ -1,9 +1,11 @@
 """Time-outs round asyncua: an answer that comes in the moment in which the time is up."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+import edge_agent_opcua
 from edge_agent_opcua.translation import in_time
 
 
@@ -34,3 +36,10 @@ async def test_a_cancellation_stays_one() -> None:
         await asyncio.sleep(0)
         task.cancel()
     assert task.cancelled()
+
+
+def test_the_driver_has_no_other_time_outs() -> None:
+    """One round the library that is not ``in_time`` looks right and ends a task now and then."""
+    folder = Path(edge_agent_opcua.__file__).parent
+    found = [file.name for file in folder.glob("*.py") if "asyncio.timeout(" in file.read_text()]
+    assert found == ["translation.py"]
