@@ -98,7 +98,12 @@ def _tell_elsewhere(backup: Backup) -> None:
 
 def _passphrase(file: Path | None, *, confirms: bool) -> str:
     if file is None:
-        return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirms, err=True))
+        try:
+            return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirms, err=True))
+        except typer.Abort as exc:
+            raise BackupError(
+                "no passphrase was given; where nobody can be asked, name a file with --passphrase-file"
+            ) from exc
     try:
         text = _read(file, _MAX_PASSPHRASE_BYTES).decode().removesuffix("\n")
     except UnicodeDecodeError as exc:

@@ -7,8 +7,10 @@ import json
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import typer
 
 from edge_agent.backup.archive import Backup, BackupError, Item, digest, is_sealed, pack, unpack
 from edge_agent.backup.restore import Fate, carry_out, plan
@@ -254,3 +256,13 @@ def test_what_a_backup_says_of_itself_does_not_command_the_terminal(
     file.write_bytes(pack(Backup(ABOUT | {"gateway": "\x1b]0;gw\x07"}, (), ()), None))
     put(file, tmp_path)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_where_nobody_can_be_asked_for_the_passphrase_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = tmp_path / "box.backup"
+    sealed.write_bytes(pack(BACKUP, PASSPHRASE))
+    monkeypatch.setattr(typer, "prompt", mock.Mock(side_effect=typer.Abort))
+    with pytest.raises(BackupError, match=r"no passphrase was given.*--passphrase-file"):
+        put(sealed, tmp_path)
