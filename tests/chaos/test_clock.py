@@ -13,7 +13,7 @@ from tests.servers.modbus_server import libmodbus_server
 from tests.servers.subscriber import Subscriber
 from tests.servers.wrong_clock import WrongClock
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 HOUR_S = 3600.0
 

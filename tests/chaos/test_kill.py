@@ -16,7 +16,7 @@ from tests.servers.modbus_server import libmodbus_server
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(10, marks=pytest.mark.timeout(120)),
+        10,
         pytest.param(100, marks=[pytest.mark.chaos, pytest.mark.timeout(900)]),
         pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(9000)]),
     ],

@@ -14,6 +14,7 @@ from paho.mqtt import publish
 from pymodbus.client import AsyncModbusTcpClient
 
 from edge_agent.demo.child import ChildError, child
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -113,8 +114,9 @@ async def test_the_broker_and_the_subscriber_carry_a_message(tmp_path: Path) -> 
 
 
 async def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ChildError, match=r"no broker answers at 127\.0\.0\.1:1"):
-        async with child("subscriber", "127.0.0.1", "1", "demo", directory=tmp_path):
+    port = free_port()
+    with pytest.raises(ChildError, match=rf"no broker answers at 127\.0\.0\.1:{port}"):
+        async with child("subscriber", "127.0.0.1", str(port), "demo", directory=tmp_path):
             pass
 
 

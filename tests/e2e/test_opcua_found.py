@@ -16,7 +16,7 @@ from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 from tests.servers.subscriber import Subscriber, subscriber
 from tests.servers.supervised_opcua import SKIPPED
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 BELOW = f"/Objects/nsu={NAMESPACE};CNC"
 ANALOG = {"Load": ["kilowatt", 0, 30]}

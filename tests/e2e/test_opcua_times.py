@@ -15,7 +15,7 @@ from tests.servers.opcua.described_asyncua import described_asyncua_server
 from tests.servers.opcua_server import NAMESPACE, opcua_server
 from tests.servers.subscriber import Subscriber, subscriber
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 SOURCE = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 SERVER = datetime(2026, 1, 2, 9, 4, 5, 679_000, UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -24,7 +24,7 @@ from tests.servers.modbus_server import libmodbus_server
 from tests.servers.mosquitto import Mosquitto, mosquitto
 from tests.servers.subscriber import Received, subscriber
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def connections(broker: Mosquitto, client_id: str) -> int:

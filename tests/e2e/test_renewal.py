@@ -19,7 +19,7 @@ from tests.servers.modbus_tls import Plant
 from tests.servers.mosquitto import BrokerTls, mosquitto
 from tests.servers.subscriber import subscriber
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_new_password_is_taken_up_and_nothing_is_lost(folder: Path) -> None:

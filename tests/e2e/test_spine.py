@@ -28,7 +28,7 @@ from tests.servers.mosquitto import mosquitto
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 from tests.servers.subscriber import subscriber
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @contextmanager

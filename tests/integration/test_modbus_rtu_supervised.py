@@ -80,7 +80,6 @@ async def gather(devices: list[Supervised], count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_a_noisy_line_to_units_in_c() -> None:
     """The same with libmodbus, which ignores function 8, over pseudo-terminals: here time is real."""
     chance = random.Random(11)
