@@ -31,7 +31,7 @@ def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
     """Salvage ``folder`` and print how much came back.
 
     Raises:
-        OutboxError: the agent runs, or one of the two cannot be used.
+        OutboxError: the agent runs, or one of the two cannot be used, or nothing can be read.
     """
     if not (folder / FILE_NAME).exists():
         raise OutboxError(f"there is no {FILE_NAME} in {folder}")
@@ -42,7 +42,10 @@ def salvage_folder(folder: Path, into: Path, *, as_json: bool) -> None:
         keeper.lock()
         try:
             opened = keeper.reopen(time.time_ns())
-            report = _salvage(Salvage(folder), keeper, opened.loaded)
+            salvage = Salvage(folder)
+            report = _salvage(salvage, keeper, opened.loaded)
+            if not salvage.survey.tables and not any(report.values()):
+                raise OutboxError(f"nothing in {folder / FILE_NAME} can be read as an outbox; is it another file?")
         finally:
             keeper.close()
     if as_json:

@@ -47,3 +47,14 @@ async def test_a_folder_is_salvaged_into_a_sound_outbox(tmp_path: Path) -> None:
     shutil.rmtree(broken)
     with pytest.raises(OutboxError, match=f"no {FILE_NAME}"):
         await asyncio.to_thread(CliRunner().invoke, app, command, catch_exceptions=False)
+
+
+async def test_a_file_that_is_no_outbox_is_told_as_a_failure(tmp_path: Path) -> None:
+    sound, other = tmp_path / "sound", tmp_path / "other"
+    async with opened(sound, CLOUD):
+        pass
+    other.mkdir()
+    (other / FILE_NAME).write_bytes(b"\xa9\x11" * 5000)
+    command = ["outbox", "salvage", str(other), str(sound)]
+    with pytest.raises(OutboxError, match=r"nothing in .* can be read as an outbox"):
+        await asyncio.to_thread(CliRunner().invoke, app, command, catch_exceptions=False)
