@@ -14,7 +14,7 @@ from asyncua.common.structures104 import new_struct, new_struct_field
 from edge_agent.model import Quality
 from edge_agent.testing.conformance import check_device
 from tests.servers.opcua.open_asyncua import open_asyncua
-from tests.servers.opcua.reading import make_device, points, read_once, reporting
+from tests.servers.opcua.reading import first_of, make_device, points, read_once, reporting
 
 Kind = ua.VariantType
 TYPES: dict[str, tuple[Any, Any, str, Any]] = {
@@ -85,11 +85,7 @@ async def _add_structure(server: Any, index: int) -> None:
 @pytest.mark.parametrize("mode", ["subscribe", "poll"])
 async def test_every_built_in_type_arrives(url: str, mode: str) -> None:
     device, config = make_device(url, points(TYPES), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(len(TYPES))
+    got = await first_of(device, config, mode, len(TYPES))
     told = {name: (reading.type, reading.value) for name, reading in got.items()}
     assert told == {name: (kind, value) for name, (_, _, kind, value) in TYPES.items()}
 

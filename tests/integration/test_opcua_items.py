@@ -10,7 +10,7 @@ from edge_agent.model import Quality, is_good
 from edge_agent.testing.eventually import eventually
 from edge_agent_opcua.session import OpcUaSession
 from tests.servers.opcua.open_asyncua import open_asyncua
-from tests.servers.opcua.reading import make_device, points, read_once, reporting
+from tests.servers.opcua.reading import first_of, make_device, points, reporting
 from tests.servers.opcua_server import NAMESPACE, OpcUaServer, opcua_server
 
 
@@ -205,11 +205,7 @@ async def test_points_are_found_by_the_way_to_them_whatever_indexes_and_limits_t
     limits = {"maxNodesPerTranslateBrowsePathsToNodeIds": 100}
     with opcua_server(limits=limits, filler=3) as shuffled:
         device, config = make_device(shuffled.url, table, mode=mode)
-        if mode == "poll":
-            got = await read_once(device, config)
-        else:
-            async with reporting(device, config) as collected:
-                got = await collected.all_of(252)
+        got = await first_of(device, config, mode, 252)
     assert got.pop("nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
     assert str(got.pop("clock").value).startswith("20")
     assert {name: reading.value for name, reading in got.items()} == {f"p{i}": i + 0.5 for i in range(250)}

@@ -8,7 +8,7 @@ import pytest
 from edge_agent.model import Quality, is_good
 from edge_agent.testing.conformance import check_device
 from edge_agent.testing.eventually import eventually
-from tests.servers.opcua.reading import make_device, points, read_once, reporting
+from tests.servers.opcua.reading import first_of, make_device, points
 from tests.servers.open62541 import open62541_server
 from tests.servers.supervised_opcua import Supervised
 
@@ -56,11 +56,7 @@ async def test_the_driver_conforms(url: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 async def test_types_and_values_are_the_servers(url: str, mode: str) -> None:
     device, config = make_device(url, points(EXPECTED), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(len(EXPECTED))
+    got = await first_of(device, config, mode, len(EXPECTED))
     assert {name: (reading.type, reading.value) for name, reading in got.items()} == EXPECTED
     assert {reading.status for reading in got.values()} == {0}
 
@@ -70,11 +66,7 @@ async def test_one_bad_node_of_1000_costs_no_other(url: str, mode: str) -> None:
     names = [f"Float.{i:03}" for i in range(1000)]
     names[500] = "Nowhere"
     device, config = make_device(url, points(names), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(1000)
+    got = await first_of(device, config, mode, 1000)
     assert got.pop("Nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
     assert {name: reading.value for name, reading in got.items()} == {
         f"Float_{i:03}": i + 0.5 for i in range(1000) if i != 500

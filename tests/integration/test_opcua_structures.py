@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_agent.model import Quality
-from tests.servers.opcua.reading import make_device, points, read_once, reporting
+from tests.servers.opcua.reading import first_of, make_device, points, read_once
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 
 AXIS = {
@@ -64,11 +64,7 @@ def server() -> Iterator[OpcUaServer]:
 async def test_parts_and_texts_are_readings(server: OpcUaServer, mode: str) -> None:
     table = [points([name], **more)[0] | {"name": f"p{i}"} for i, (name, more, *_) in enumerate(PARTS)]
     device, config = make_device(server.url, table, mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(len(PARTS))
+    got = await first_of(device, config, mode, len(PARTS))
     told = [(name, more, *got[f"p{i}"]) for i, (name, more, *_) in enumerate(PARTS)]
     assert [(name, more, kind, value, status) for name, more, value, status, _, kind, _ in told] == PARTS
 

@@ -10,7 +10,7 @@ from asyncua import Server, ua
 
 from edge_agent.testing.eventually import eventually
 from tests.servers.opcua.open_asyncua import open_asyncua
-from tests.servers.opcua.reading import Reading, make_device, points, read_once, reporting
+from tests.servers.opcua.reading import Reading, first_of, make_device, points, reporting
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 
 MODES = ["subscribe", "poll"]
@@ -55,10 +55,7 @@ def ns(moment: datetime) -> int:
 
 async def readings_of(url: str, names: list[str], mode: str, **more: Any) -> dict[str, Reading]:
     device, config = make_device(url, points(names, **more), mode=mode)
-    if mode == "poll":
-        return await read_once(device, config)
-    async with reporting(device, config) as collected:
-        return await collected.all_of(len(names))
+    return await first_of(device, config, mode, len(names))
 
 
 async def test_a_server_that_heard_of_its_source_hours_after(node_opcua: OpcUaServer) -> None:

@@ -10,7 +10,7 @@ from edge_agent.model import Quality, is_good
 from edge_agent.testing.conformance import check_device
 from edge_agent.testing.eventually import eventually
 from edge_agent_opcua.decode import OVERFLOW
-from tests.servers.opcua.reading import Collected, connect, make_device, points, read_once, reporting
+from tests.servers.opcua.reading import Collected, connect, first_of, make_device, points, read_once, reporting
 from tests.servers.opcua_server import OpcUaServer, opcua_server
 
 EXPECTED = {
@@ -77,11 +77,7 @@ async def test_a_device_that_both_polls_and_reports_conforms(server: OpcUaServer
 async def test_types_and_values_are_the_servers(server: OpcUaServer, mode: str) -> None:
     names = [name.replace("Variant_", "Variant.") for name in EXPECTED]
     device, config = make_device(server.url, points(names), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(len(EXPECTED))
+    got = await first_of(device, config, mode, len(EXPECTED))
     assert {name: (reading.type, reading.value) for name, reading in got.items()} == EXPECTED
     assert {reading.status for reading in got.values()} == {0}
 
@@ -89,11 +85,7 @@ async def test_types_and_values_are_the_servers(server: OpcUaServer, mode: str) 
 @pytest.mark.parametrize("mode", MODES)
 async def test_times_are_the_sources(server: OpcUaServer, mode: str) -> None:
     device, config = make_device(server.url, points(["Stamped", "Sine"]), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(2)
+    got = await first_of(device, config, mode, 2)
     assert got["Stamped"].time_ns == 1_767_323_045_678_000_000
     assert abs(got["Sine"].time_ns - time.time_ns()) < 60e9
 
@@ -105,11 +97,7 @@ async def test_peer_defect_03_a_bad_status_is_null_and_a_quality_never_a_text(
     names = ["Broken", "NotANumber", "Doubtful", "Nowhere"]
     table = [*points(names), {"name": "no_namespace", "node": "nsu=urn:nobody;i=1"}]
     device, config = make_device(server.url, table, mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(5)
+    got = await first_of(device, config, mode, 5)
     assert {name: (reading.value, reading.status) for name, reading in got.items()} == {
         "Broken": (None, Quality.BAD_SENSOR_FAILURE),
         "NotANumber": (None, Quality.BAD_OUT_OF_RANGE),
@@ -124,11 +112,7 @@ async def test_peer_defect_02_values_keep_their_names_across_the_servers_limits(
     limited_server: OpcUaServer, mode: str
 ) -> None:
     device, config = make_device(limited_server.url, points(FLOATS), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(250)
+    got = await first_of(device, config, mode, 250)
     assert {name: reading.value for name, reading in got.items()} == {f"Float_{i:03}": i + 0.5 for i in range(250)}
 
 
@@ -136,11 +120,7 @@ async def test_peer_defect_02_values_keep_their_names_across_the_servers_limits(
 async def test_peer_defect_13_one_bad_node_of_250_costs_no_other(limited_server: OpcUaServer, mode: str) -> None:
     names = [*FLOATS[:120], "Nowhere", *FLOATS[121:]]
     device, config = make_device(limited_server.url, points(names), mode=mode)
-    if mode == "poll":
-        got = await read_once(device, config)
-    else:
-        async with reporting(device, config) as collected:
-            got = await collected.all_of(250)
+    got = await first_of(device, config, mode, 250)
     assert got.pop("Nowhere").status == Quality.BAD_NODE_ID_UNKNOWN
     assert len(got) == 249
     assert all(is_good(reading.status) for reading in got.values())

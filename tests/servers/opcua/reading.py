@@ -108,3 +108,11 @@ async def read_once(device: Device, config: OpcUaDevice) -> dict[str, Reading]:
         return result
     finally:
         await session.close()
+
+
+async def first_of(device: Device, config: OpcUaDevice, mode: str, count: int) -> dict[str, Reading]:
+    """Return ``count`` points: asked for once if ``mode`` is poll, else the first that are reported."""
+    if mode == "poll":
+        return await read_once(device, config)
+    async with reporting(device, config) as collected:
+        return await collected.all_of(count)
