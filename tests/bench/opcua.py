@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.bench.load import Outcome, measure
-from tests.bench.opcua_plant import NAMESPACE
+from tests.servers.opcua_server import NAMESPACE
 
 
 @dataclass(frozen=True)

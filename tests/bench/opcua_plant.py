@@ -27,7 +27,6 @@ from asyncua.server.uaprocessor import UaProcessor
 from edge_agent_opcua.binary import Reader
 from tests.servers.opcua.open_asyncua import open_asyncua
 
-NAMESPACE = "http://example.com/plant"
 LAG_US = int(sys.argv[2]) if __name__ == "__main__" else 0
 FEW = 50  # nodes that the library reads itself
 PHASES = 16  # different values of each variable
