@@ -29,7 +29,7 @@ DEVICE_AWAY_EVERY_S = 7.0
 FLAPPING = "press-that-comes-and-goes"
 PARTS = 6  # of the last two thirds, none shorter than the periods above
 GROWTH_MAX_BYTES = 4 * 2**20
-ONCE_MAX_BYTES = 16 * 2**20
+ONCE_MAX_BYTES = 8 * 2**20
 BATCHES_MIN = SOAK_S * 300  # an hour is a million
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SOAK_S + 120)]
